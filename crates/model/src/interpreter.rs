@@ -1,0 +1,75 @@
+//! What a kind of source must explain about its bytes.
+//!
+//! The archive keeps a source's entries byte for byte and merges them at reading. It knows no database: whatever
+//! depends on the source's own format (which records an entry changes, how a delta applies, whose a record is) it asks
+//! an [`Interpreter`]. Everything here is pure, and every argument may be hostile: wrong bytes yield an error.
+
+use crate::{Change, Operator, Tick};
+
+/// Why bytes of a source could not be interpreted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InterpretError {
+    /// The bytes do not follow the format that they claim.
+    #[error("malformed {what}: {why}")]
+    Malformed {
+        /// What was being read.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The bytes are sound but of a kind that this version does not know.
+    #[error("unknown {what}: {name}")]
+    Unknown {
+        /// What was being read.
+        what: &'static str,
+        /// The kind's own name.
+        name: String,
+    },
+}
+
+/// What stands behind a namespace's name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum NamespaceKind {
+    /// Records of its own.
+    Collection,
+    /// Definitions of views, kept as records by the source; restored after everything else.
+    Views,
+}
+
+/// What the archive needs to know of a definition in the system space.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamespaceInfo {
+    /// The full name, `database.collection` for MongoDB.
+    pub name: String,
+    /// What it is.
+    pub kind: NamespaceKind,
+}
+
+/// Explains the bytes of one kind of source. Pure and thread-safe.
+pub trait Interpreter: Send + Sync {
+    /// Reads the changes out of one raw entry that became visible at `visible`, and hands each to `sink` in order, with
+    /// ordinals that count up from `first_ordinal`. Returns how many ordinals were used. An entry that changes nothing
+    /// (a heartbeat) yields none. An entry of an unknown kind is an [`InterpretError::Unknown`].
+    fn changes(
+        &self,
+        entry: &[u8],
+        visible: Tick,
+        first_ordinal: u32,
+        sink: &mut dyn FnMut(Change<'_>),
+    ) -> Result<u32, InterpretError>;
+
+    /// Applies `delta` to `image` and writes the new image into `out`, which is cleared first.
+    fn fold(&self, operator: Operator, image: &[u8], delta: &[u8], out: &mut Vec<u8>) -> Result<(), InterpretError>;
+
+    /// Whose record `image` of the namespace `name` is. The answer is borrowed from the image or from `scratch`.
+    fn tenant<'a>(&self, name: &str, image: &'a [u8], scratch: &'a mut String) -> &'a str;
+
+    /// Reads a definition out of the system space.
+    fn describe(&self, definition: &[u8]) -> Result<NamespaceInfo, InterpretError>;
+
+    /// A record id in the words of the source, for people: canonical Extended JSON for MongoDB.
+    fn display_id(&self, id: &[u8]) -> String;
+
+    /// A record in the words of the source, for people: canonical Extended JSON for MongoDB.
+    fn display_record(&self, image: &[u8]) -> Result<String, InterpretError>;
+}

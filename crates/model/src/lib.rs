@@ -1,0 +1,28 @@
+//! The vocabulary of Backstay: the nouns that every other room speaks in.
+//!
+//! ```text
+//!   Tick, Version          where in a source's history something stands
+//!   Tenant, Incarnation    whose record it is, and of which namespace
+//!   IdRange                a stretch of record ids
+//!   Body, Change           what happened to one record
+//!   Interpreter            what a kind of source must explain so that its bytes can be kept and merged
+//!   Coverage, Gap          for which instants every change is held
+//! ```
+//!
+//! Nothing here does I/O, reads a clock, or knows a database, a cipher or a file format.
+
+mod change;
+mod coverage;
+mod interpreter;
+mod namespace;
+mod range;
+mod tenant;
+mod tick;
+
+pub use change::{Body, BodyRef, Change, Operator, TenantHint};
+pub use coverage::{Coverage, Gap, Span};
+pub use interpreter::{Interpreter, InterpretError, NamespaceInfo, NamespaceKind};
+pub use namespace::Incarnation;
+pub use range::IdRange;
+pub use tenant::Tenant;
+pub use tick::{ParseTickError, Tick, Version};

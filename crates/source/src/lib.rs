@@ -1,0 +1,23 @@
+//! The contract between Backstay and a kind of database.
+//!
+//! ```text
+//!              ┌── snapshot ── namespaces ── split ── scan ──▶ RecordBatch…      a base, in key ranges
+//!   Source ────┤
+//!              └── position ── tail ─────────────────────────▶ EntryBatch…       every change, raw
+//!
+//!   Target ────── definitions · scan · fetch · create · write · build_indexes    restoring, guarded
+//! ```
+//!
+//! An adapter implements [`Source`] to be protected and [`Target`] to be restored into; its
+//! [`Interpreter`](backstay_model::Interpreter) explains its bytes to the archive. Adapters know no archive, no key and
+//! no file. Record ids are memcomparable bytes whose order equals the order in which the database scans.
+
+mod batch;
+mod error;
+mod protect;
+mod restore;
+
+pub use batch::{EntryBatch, RecordBatch};
+pub use error::{Error, Result};
+pub use protect::{Capabilities, Namespace, Position, Records, Source, Start, Tail, Topology};
+pub use restore::{Conflict, Target, Write, WriteMode, WriteReport};

@@ -1,0 +1,109 @@
+//! Reading a source: a base in key ranges, and its changes.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use backstay_model::{IdRange, Incarnation, Interpreter, NamespaceKind, Tick};
+
+use crate::{EntryBatch, RecordBatch, Result};
+
+/// What the planner may promise for a source.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Capabilities {
+    /// Scans read one instant, whose tick is known.
+    pub snapshot_scans: bool,
+    /// Every change is seen, in order, with its tick: any instant can be restored.
+    pub complete_feed: bool,
+}
+
+/// What a source is made of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Topology {
+    /// The source's own lasting identity (a replica set's id): a vault belongs to one.
+    pub identity: String,
+    /// Product and version, for people.
+    pub product: String,
+    /// The ordered change feeds, by name.
+    pub streams: Vec<String>,
+}
+
+/// Where a change feed begins and ends at the moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Position {
+    /// The oldest position that can still be read.
+    pub oldest: Tick,
+    /// The newest position that cannot be rolled back any more.
+    pub committed: Tick,
+}
+
+/// A namespace as it stands now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Namespace {
+    /// The full name, `database.collection` for MongoDB.
+    pub name: String,
+    /// Its identity.
+    pub incarnation: Incarnation,
+    /// What it is.
+    pub kind: NamespaceKind,
+    /// Its definition in the source's own form, as the system space keeps it.
+    pub definition: Vec<u8>,
+    /// About how many bytes of records it holds, for splitting and progress.
+    pub bytes: u64,
+    /// About how many records it holds.
+    pub records: u64,
+}
+
+/// Where to start following a change feed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Start {
+    /// Read entries after this position; it must still be there.
+    pub resume: Tick,
+    /// Hand over only changes visible after this tick: those up to it are held already.
+    pub through: Tick,
+}
+
+/// A database that can be protected.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Explains this source's bytes.
+    fn interpreter(&self) -> Arc<dyn Interpreter>;
+
+    /// What the planner may promise.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Identity, version and change feeds.
+    async fn discover(&self) -> Result<Topology>;
+
+    /// Where the change feed begins and ends at the moment.
+    async fn position(&self) -> Result<Position>;
+
+    /// A tick at which [`Source::scan`] can read now, and that cannot be rolled back any more.
+    async fn snapshot(&self) -> Result<Tick>;
+
+    /// The namespaces that the configuration includes, as they stand now, ascending by name.
+    async fn namespaces(&self) -> Result<Vec<Namespace>>;
+
+    /// Cuts a namespace into ranges of about `bytes` each, ascending and without holes.
+    async fn split(&self, namespace: &Namespace, bytes: u64) -> Result<Vec<IdRange>>;
+
+    /// Reads the records of a range as of exactly `at`, in ascending order of id.
+    async fn scan(&self, namespace: &Namespace, range: &IdRange, at: Tick) -> Result<Box<dyn Records>>;
+
+    /// Follows the change feed from `start`. [`crate::Error::RolledOver`] when it no longer reaches back that far.
+    async fn tail(&self, start: Start) -> Result<Box<dyn Tail>>;
+}
+
+/// Records as a scan yields them.
+#[async_trait]
+pub trait Records: Send {
+    /// Fills `batch` (cleared first) with the next records; false at the end. Dropping it midway closes its cursor.
+    async fn next(&mut self, batch: &mut RecordBatch) -> Result<bool>;
+}
+
+/// A change feed being followed.
+#[async_trait]
+pub trait Tail: Send {
+    /// Fills `batch` (cleared first) with what came next. Returns within about a second even when nothing came, with
+    /// an empty batch whose `through` may still have moved.
+    async fn next(&mut self, batch: &mut EntryBatch) -> Result<()>;
+}

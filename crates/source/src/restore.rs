@@ -1,0 +1,87 @@
+//! Writing a target: guarded, batched, and nothing unseen.
+
+use async_trait::async_trait;
+use backstay_model::IdRange;
+
+use crate::{Namespace, RecordBatch, Records, Result};
+
+/// One write of a restore. `expected` is the whole current record that the plan saw; a guarded write takes effect only
+/// while the record still equals it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Write<'a> {
+    /// The record was missing and is created.
+    Insert {
+        /// The record to create.
+        image: &'a [u8],
+    },
+    /// The record differs and is replaced.
+    Replace {
+        /// What the plan saw.
+        expected: &'a [u8],
+        /// What it becomes.
+        image: &'a [u8],
+    },
+    /// The record should not be there and is deleted.
+    Delete {
+        /// What the plan saw.
+        expected: &'a [u8],
+    },
+}
+
+/// Whether writes are guarded by what the plan saw.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WriteMode {
+    /// A record that changed meanwhile is left alone and reported.
+    Guarded,
+    /// A record that changed meanwhile is overwritten.
+    Overwrite,
+}
+
+/// A write that did not take effect.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Conflict {
+    /// The write's place in the batch that was handed over.
+    pub write: usize,
+    /// Why, in words: changed meanwhile, a unique index, a validator.
+    pub why: String,
+}
+
+/// What became of a batch of writes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct WriteReport {
+    /// How many took effect.
+    pub written: u64,
+    /// Those that did not, ascending.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// A database that can be restored into. Writes are acknowledged only when they cannot be rolled back any more.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// Where this is, for people: host and port, without credentials.
+    fn location(&self) -> String;
+
+    /// All namespaces as they stand now, except the server's own; ascending by name.
+    async fn definitions(&self) -> Result<Vec<Namespace>>;
+
+    /// Creates the namespace `name` by a definition of the system space, without its secondary indexes.
+    async fn create(&self, name: &str, definition: &[u8]) -> Result<()>;
+
+    /// Builds the secondary indexes of a definition that the namespace `name` lacks.
+    async fn build_indexes(&self, name: &str, definition: &[u8]) -> Result<()>;
+
+    /// In which respects the namespace `name` differs from a definition, in words; empty when it does not.
+    async fn definition_differences(&self, name: &str, definition: &[u8]) -> Result<Vec<String>>;
+
+    /// Reads the live records of a range, ascending by id. With `owner`, only this tenant's.
+    async fn scan(&self, name: &str, range: &IdRange, tenant: Option<&str>) -> Result<Box<dyn Records>>;
+
+    /// Reads the live records with these ids (memcomparable), as far as they exist, in any order.
+    async fn fetch(&self, name: &str, ids: &[&[u8]]) -> Result<RecordBatch>;
+
+    /// Inserts records that are known to be missing, at full speed and in any order.
+    async fn insert(&self, name: &str, records: &RecordBatch) -> Result<WriteReport>;
+
+    /// Carries out writes of one namespace.
+    async fn write(&self, name: &str, writes: &[Write<'_>], mode: WriteMode) -> Result<WriteReport>;
+}
