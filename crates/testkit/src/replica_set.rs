@@ -1,0 +1,335 @@
+//! A real MongoDB replica set on loopback, made for one test and gone after it.
+//!
+//! Members listen on free ports of 127.0.0.1 and keep their data in a temporary folder. Elections are made quick;
+//! everything else is the server's default, except a small cache and no diagnostic files. Stopping, killing and
+//! starting again keep ports and data, so that a [`Client`] made before finds its way back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bson::{Bson, Document, doc};
+use mongodb::Client;
+use mongodb::options::ClientOptions;
+use tempfile::TempDir;
+
+use crate::leash::{Leash, Signal};
+use crate::{ports, server};
+
+const START_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+/// What mongod exits with when its address is taken.
+const EXIT_NET_ERROR: i32 = 48;
+
+/// How to start a [`ReplicaSet`].
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The set's name, `rs0` unless told otherwise.
+    pub name: String,
+    /// How many members, 1 to 7; all of them vote and hold data.
+    pub members: usize,
+    /// The oplog's size in megabytes; the server's own choice when `None`.
+    pub oplog_mb: Option<u32>,
+    /// The storage engine's cache in gigabytes (at least 0.25).
+    pub cache_gb: f32,
+    /// More arguments for every `mongod`, such as `--setParameter` and its value.
+    pub args: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { name: "rs0".into(), members: 1, oplog_mb: None, cache_gb: 0.5, args: Vec::new() }
+    }
+}
+
+/// A running replica set; stopped, and its data removed, when dropped or when the process dies.
+#[derive(Debug)]
+pub struct ReplicaSet {
+    options: Options,
+    program: PathBuf,
+    members: Vec<Member>,
+    /// Owns the members' folders; dropped after the members.
+    _folder: TempDir,
+}
+
+#[derive(Debug)]
+struct Member {
+    port: u16,
+    folder: PathBuf,
+    log: PathBuf,
+    process: Option<Leash>,
+}
+
+impl ReplicaSet {
+    /// Starts the set and waits until it has a primary and every other member is a secondary.
+    ///
+    /// # Errors
+    /// When there is no `mongod`, or the set is not ready within a minute; the message ends with the server's log.
+    pub async fn start(options: Options) -> Result<Self> {
+        let program = server::mongod()?;
+        let folder = temporary_folder()?;
+        let members = (0..options.members)
+            .map(|index| Member::new(folder.path(), index))
+            .collect::<Result<Vec<_>>>()?;
+        let mut set = Self { options, program, members, _folder: folder };
+        // The first start may choose another port when someone was faster; later ones keep theirs.
+        for index in 0..set.members.len() {
+            let mut tries = 0;
+            while let Err(error) = set.start_member(index).await {
+                tries += 1;
+                let taken = error.downcast_ref::<PortTaken>().is_some();
+                ensure!(taken && tries < 5, error);
+                set.member(index)?.port = ports::free()?;
+            }
+        }
+        set.initiate().await?;
+        set.wait_until_ready().await?;
+        Ok(set)
+    }
+
+    /// The connection string, naming all members and the set.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        let hosts: Vec<String> = self.members.iter().map(Member::address).collect();
+        format!("mongodb://{}/?replicaSet={}", hosts.join(","), self.options.name)
+    }
+
+    /// The connection string of one member alone.
+    ///
+    /// # Panics
+    /// When there is no member `index`.
+    #[must_use]
+    pub fn direct_uri(&self, index: usize) -> String {
+        format!("mongodb://{}/?directConnection=true", self.members[index].address())
+    }
+
+    /// A new client for the set. It belongs to the current tokio runtime.
+    ///
+    /// # Errors
+    /// When the driver refuses the connection string.
+    pub async fn client(&self) -> Result<Client> {
+        Ok(Client::with_uri_str(self.uri()).await?)
+    }
+
+    /// A new client for one member, whatever its state.
+    ///
+    /// # Errors
+    /// When the driver refuses the connection string.
+    pub async fn direct_client(&self, index: usize) -> Result<Client> {
+        direct(&self.direct_uri(index)).await
+    }
+
+    /// Stops all members cleanly, last one first; the data stay.
+    ///
+    /// # Errors
+    /// When a member does not end within a minute.
+    pub async fn stop(&mut self) -> Result<()> {
+        for index in (0..self.members.len()).rev() {
+            self.end_member(index, Signal::Terminate).await?;
+        }
+        Ok(())
+    }
+
+    /// Kills all members at once, as a power cut would; the data stay.
+    ///
+    /// # Errors
+    /// When a member does not end within a minute.
+    pub async fn kill(&mut self) -> Result<()> {
+        for index in 0..self.members.len() {
+            self.end_member(index, Signal::Kill).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops what runs, then starts every member on its own port and data, and waits for a primary.
+    ///
+    /// # Errors
+    /// As [`ReplicaSet::start`].
+    pub async fn restart(&mut self) -> Result<()> {
+        self.stop().await?;
+        for index in 0..self.members.len() {
+            self.start_member(index).await?;
+        }
+        self.wait_until_ready().await
+    }
+
+    /// Kills one member.
+    ///
+    /// # Errors
+    /// When there is no such member, or it does not end within a minute.
+    pub async fn kill_member(&mut self, index: usize) -> Result<()> {
+        self.end_member(index, Signal::Kill).await
+    }
+
+    /// Starts one member that was stopped or killed; returns when it accepts connections.
+    ///
+    /// # Errors
+    /// As [`ReplicaSet::start`].
+    pub async fn start_member(&mut self, index: usize) -> Result<()> {
+        let mut command = Command::new(&self.program);
+        let options = self.options.clone();
+        let member = self.member(index)?;
+        if member.process.is_some() {
+            return Ok(());
+        }
+        command
+            .args(["--replSet", &options.name, "--bind_ip", "127.0.0.1", "--port", &member.port.to_string()])
+            .arg("--dbpath")
+            .arg(&member.folder)
+            .args(["--nounixsocket", "--wiredTigerCacheSizeGB", &options.cache_gb.to_string()])
+            .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
+            // How long a primary that is asked to stop hesitates; 15 s by default.
+            .args(["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]);
+        if let Some(megabytes) = options.oplog_mb {
+            command.args(["--oplogSize", &megabytes.to_string()]);
+        }
+        command.args(&options.args);
+        let process = Leash::spawn(&command, &member.log, &member.folder.join("stderr.log"), Some(&member.folder))?;
+        member.process = Some(process);
+        member.wait_until_listening().await
+    }
+
+    fn member(&mut self, index: usize) -> Result<&mut Member> {
+        self.members.get_mut(index).with_context(|| format!("the replica set has no member {index}"))
+    }
+
+    async fn end_member(&mut self, index: usize, signal: Signal) -> Result<()> {
+        let member = self.member(index)?;
+        let Some(process) = member.process.as_mut() else { return Ok(()) };
+        process.signal(signal)?;
+        let start = Instant::now();
+        while process.ended()?.is_none() {
+            ensure!(start.elapsed() < STOP_LIMIT, "mongod on port {} does not end", member.port);
+            tokio::time::sleep(POLL).await;
+        }
+        member.process = None;
+        Ok(())
+    }
+
+    async fn initiate(&self) -> Result<()> {
+        let members: Vec<Bson> = (0i32..)
+            .zip(&self.members)
+            .map(|(id, member)| Bson::from(doc! { "_id": id, "host": member.address() }))
+            .collect();
+        let config = doc! {
+            "_id": &self.options.name,
+            "members": members,
+            "settings": { "electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 250 },
+        };
+        let client = self.direct_client(0).await?;
+        client.database("admin").run_command(doc! { "replSetInitiate": config }).await?;
+        client.shutdown().await;
+        Ok(())
+    }
+
+    async fn wait_until_ready(&self) -> Result<()> {
+        let start = Instant::now();
+        let client = self.direct_client(0).await?;
+        let admin = client.database("admin");
+        loop {
+            let status = admin.run_command(doc! { "replSetGetStatus": 1 }).await;
+            let hello = admin.run_command(doc! { "hello": 1 }).await;
+            if let (Ok(status), Ok(hello)) = (&status, &hello)
+                && self.is_ready(status, hello)
+            {
+                client.shutdown().await;
+                return Ok(());
+            }
+            if start.elapsed() > START_LIMIT {
+                let log = self.members.first().map(Member::end_of_log).unwrap_or_default();
+                bail!("the replica set has no primary after {START_LIMIT:?}; the end of the first member's log:\n{log}");
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn is_ready(&self, status: &Document, hello: &Document) -> bool {
+        let Ok(members) = status.get_array("members") else { return false };
+        let count = |state: &str| {
+            let is = |member: &&Bson| member.as_document().and_then(|m| m.get_str("stateStr").ok()) == Some(state);
+            members.iter().filter(is).count()
+        };
+        // `hello` names a primary only once it takes writes.
+        count("PRIMARY") == 1
+            && count("SECONDARY") + 1 == self.members.len()
+            && hello.get_str("primary").is_ok()
+            && (self.members.len() > 1 || hello.get_bool("isWritablePrimary").is_ok_and(|is| is))
+    }
+}
+
+impl Member {
+    fn new(parent: &Path, index: usize) -> Result<Self> {
+        let folder = parent.join(format!("member-{index}"));
+        fs::create_dir(&folder)?;
+        Ok(Self { port: ports::free()?, log: folder.join("mongod.log"), folder, process: None })
+    }
+
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Reads the log rather than trying to connect: another server may answer on this port.
+    async fn wait_until_listening(&mut self) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            if fs::read_to_string(&self.log).is_ok_and(|log| log.contains("aiting for connections")) {
+                return Ok(());
+            }
+            let Some(process) = self.process.as_mut() else { bail!("mongod was not started") };
+            if let Some(code) = process.ended()? {
+                self.process = None;
+                // The watchdog only removes the folder of a server that it had to kill.
+                if code == EXIT_NET_ERROR {
+                    return Err(PortTaken(self.port).into());
+                }
+                bail!("mongod ended with code {code}; the end of its log:\n{}", self.end_of_log());
+            }
+            ensure!(
+                start.elapsed() < START_LIMIT,
+                "mongod does not accept connections after {START_LIMIT:?}; the end of its log:\n{}",
+                self.end_of_log()
+            );
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn end_of_log(&self) -> String {
+        let mut text = fs::read_to_string(self.folder.join("stderr.log")).unwrap_or_default();
+        text.push_str(&fs::read_to_string(&self.log).unwrap_or_default());
+        let lines: Vec<&str> = text.lines().collect();
+        lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
+    }
+}
+
+#[derive(Debug)]
+struct PortTaken(u16);
+
+impl std::fmt::Display for PortTaken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "port {} is taken", self.0)
+    }
+}
+
+impl std::error::Error for PortTaken {}
+
+async fn direct(uri: &str) -> Result<Client> {
+    let mut options = ClientOptions::parse(uri).await?;
+    options.server_selection_timeout = Some(START_LIMIT);
+    Ok(Client::with_options(options)?)
+}
+
+/// Below `CARGO_TARGET_TMPDIR` when that is set while the test runs, else in the system's place.
+pub(crate) fn temporary_folder() -> Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("backstay-");
+    Ok(match std::env::var_os("CARGO_TARGET_TMPDIR") {
+        Some(parent) => {
+            fs::create_dir_all(&parent)?;
+            builder.tempdir_in(parent)?
+        }
+        None => builder.tempdir()?,
+    })
+}
