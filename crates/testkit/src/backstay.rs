@@ -176,9 +176,10 @@ impl Running {
     /// # Errors
     /// When it still runs after `limit`; it is then killed.
     pub fn wait(mut self, limit: Duration) -> Result<Run> {
-        let code = self.process.wait(limit).with_context(|| {
-            format!("{}\nstdout: {}\nstderr: {}", self.line, self.stdout(), self.stderr())
-        })?;
+        let code = self
+            .process
+            .wait(limit)
+            .with_context(|| format!("{}\nstdout: {}\nstderr: {}", self.line, self.stdout(), self.stderr()))?;
         Ok(Run { code, stdout: self.stdout(), stderr: self.stderr(), line: self.line })
     }
 }

@@ -138,7 +138,9 @@ impl Leash {
     /// # Errors
     /// When the watchdog cannot be written to for another reason than its end.
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
-        let Some(reins) = self.reins.as_mut() else { return Ok(()) };
+        let Some(reins) = self.reins.as_mut() else {
+            return Ok(());
+        };
         match writeln!(reins, "{}", signal.name()) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
             _ => Ok(()),

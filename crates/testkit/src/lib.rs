@@ -8,7 +8,8 @@
 //! - [`mongod`] finds the server program, [`require_mongod`] turns its absence into a failure in CI and a loud
 //!   skip elsewhere.
 //! - [`ReplicaSet`] starts one to several members on free loopback ports in a temporary folder, and stops them.
-//! - [`Backstay`] runs the built `backstay` program in a folder of its own, with a clean environment.
+//! - [`Backstay`] runs the built `backstay` program in a folder of its own, with a clean environment;
+//!   [`built_program`] finds it for the demo and the benchmarks.
 //! - [`Leash`] is why nothing is left behind: what it starts dies with the process that holds it, whatever that
 //!   process dies of.
 //!
@@ -18,10 +19,12 @@
 mod backstay;
 mod leash;
 mod ports;
+mod program;
 mod replica_set;
 mod server;
 
 pub use backstay::{Backstay, Run, Running};
 pub use leash::{Leash, Signal};
+pub use program::built_program;
 pub use replica_set::{Options, ReplicaSet};
 pub use server::{mongod, require_mongod};

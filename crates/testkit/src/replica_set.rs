@@ -71,9 +71,8 @@ impl ReplicaSet {
     pub async fn start(options: Options) -> Result<Self> {
         let program = server::mongod()?;
         let folder = temporary_folder()?;
-        let members = (0..options.members)
-            .map(|index| Member::new(folder.path(), index))
-            .collect::<Result<Vec<_>>>()?;
+        let members =
+            (0..options.members).map(|index| Member::new(folder.path(), index)).collect::<Result<Vec<_>>>()?;
         let mut set = Self { options, program, members, _folder: folder };
         // The first start may choose another port when someone was faster; later ones keep theirs.
         for index in 0..set.members.len() {
@@ -198,7 +197,9 @@ impl ReplicaSet {
 
     async fn end_member(&mut self, index: usize, signal: Signal) -> Result<()> {
         let member = self.member(index)?;
-        let Some(process) = member.process.as_mut() else { return Ok(()) };
+        let Some(process) = member.process.as_mut() else {
+            return Ok(());
+        };
         process.signal(signal)?;
         let start = Instant::now();
         while process.ended()?.is_none() {
@@ -240,14 +241,18 @@ impl ReplicaSet {
             }
             if start.elapsed() > START_LIMIT {
                 let log = self.members.first().map(Member::end_of_log).unwrap_or_default();
-                bail!("the replica set has no primary after {START_LIMIT:?}; the end of the first member's log:\n{log}");
+                bail!(
+                    "the replica set has no primary after {START_LIMIT:?}; the end of the first member's log:\n{log}"
+                );
             }
             tokio::time::sleep(POLL).await;
         }
     }
 
     fn is_ready(&self, status: &Document, hello: &Document) -> bool {
-        let Ok(members) = status.get_array("members") else { return false };
+        let Ok(members) = status.get_array("members") else {
+            return false;
+        };
         let count = |state: &str| {
             let is = |member: &&Bson| member.as_document().and_then(|m| m.get_str("stateStr").ok()) == Some(state);
             members.iter().filter(is).count()

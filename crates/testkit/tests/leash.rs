@@ -106,7 +106,9 @@ fn an_owner_killed_with_sigkill_takes_the_program_along() {
 #[test]
 #[ignore = "the other half of the test above; it never ends by itself"]
 fn owner_that_never_ends() {
-    let Some(folder) = std::env::var_os("LEASH_TEST_FOLDER").map(PathBuf::from) else { return };
+    let Some(folder) = std::env::var_os("LEASH_TEST_FOLDER").map(PathBuf::from) else {
+        return;
+    };
     let (out, err) = files(&folder);
     let leash = Leash::spawn(&sleeper(), &out, &err, Some(&folder)).unwrap();
     let parent = folder.parent().unwrap();

@@ -1,0 +1,41 @@
+# What a person or CI does with this checkout. `make help` lists it.
+
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/backstay/target
+
+# cargo-nextest when it is there (a process for each test, a limit on hangs), else plain cargo test.
+NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
+RUN_TESTS := $(if $(NEXTEST),cargo nextest run,cargo test)
+# More arguments for the benchmark program, as in: make bench BENCH="--quick --only backup"
+BENCH ?=
+
+.PHONY: help demo test bench soak lint
+
+help: ## this list (the default)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  builds go to $(CARGO_TARGET_DIR)"
+
+demo: ## rescue one tenant of a real MongoDB, step by step, in under 3 minutes
+	scripts/fetch-servers
+	cargo build --release -p backstay-cli -p backstay-demo
+	cargo run --release -p backstay-demo
+
+# Doc tests come first, so that the last line sums up the tests that matter most.
+test: ## all tests, against real servers
+	scripts/fetch-servers
+	cargo test --workspace --doc --quiet
+	$(RUN_TESTS) --workspace
+
+bench: ## time and memory against the bare driver, on 1,000,000 documents and on 5 GB (BENCH="--quick" for less)
+	scripts/fetch-servers
+	cargo build --release -p backstay-cli -p backstay-bench
+	cargo run --release -p backstay-bench -- $(BENCH)
+
+soak: ## the simulations and property tests, for a long time
+	scripts/fetch-servers
+	BACKSTAY_SOAK=1 $(RUN_TESTS) --release --workspace
+
+lint: ## format, clippy, licences, bans, and which crate may know which
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	scripts/check-deps
+	scripts/check-licences
