@@ -1,1 +1,3 @@
 //! mongodb
+
+pub mod interpret;
