@@ -22,9 +22,7 @@ impl<const N: usize> Secret<N> {
 
     /// Draws `N` bytes from the system's generator.
     pub fn generate() -> Result<Self> {
-        let mut secret = Self(Box::new([0; N]));
-        aws_lc_rs::rand::fill(secret.0.as_mut_slice()).map_err(|_| Error::Cipher { action: "draw random bytes" })?;
-        Ok(secret)
+        Self::fill(|bytes| draw(bytes))
     }
 
     /// Lends the bytes.
@@ -38,6 +36,12 @@ impl<const N: usize> Secret<N> {
         fill(&mut secret.0)?;
         Ok(secret)
     }
+}
+
+/// Fills `bytes` from the system's generator.
+#[allow(clippy::disallowed_methods, reason = "a seedable source of keys would be a weapon pointed at ourselves")]
+pub(crate) fn draw(bytes: &mut [u8]) -> Result<()> {
+    aws_lc_rs::rand::fill(bytes).map_err(|_| Error::Cipher { action: "draw random bytes" })
 }
 
 impl<const N: usize> Drop for Secret<N> {

@@ -90,8 +90,7 @@ fn no_index_is_given_twice() {
     assert_eq!(sealer.seal(1, &mut vec![1]).unwrap(), 1);
     assert_eq!(sealer.seal(2, &mut vec![1]).unwrap(), 0);
     let mut block = vec![7; 3];
-    let thread = std::thread::spawn(move || (early.seal(&mut block).unwrap(), block));
-    let (index, mut block) = thread.join().unwrap();
+    let index = std::thread::scope(|scope| scope.spawn(|| early.seal(&mut block).unwrap()).join().unwrap());
     assert_eq!(index, 0);
     assert_eq!(sealer.opener().open(1, 0, &mut block).unwrap(), [7; 3]);
     assert_eq!((sealer.count(1), sealer.count(2), sealer.count(3)), (2, 1, 0));

@@ -10,6 +10,7 @@ use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
 
 use crate::derive::expand;
+use crate::secret::draw;
 use crate::text::{Base64, Hex, SecretHex};
 use crate::{Error, Result, Secret};
 
@@ -221,7 +222,7 @@ fn split(key: &Secret<32>) -> Result<(LessSafeKey, hmac::Key)> {
 /// `nonce ‖ ciphertext ‖ tag`, the nonce random: a keyring sees nowhere near the 2^32 uses that random nonces allow.
 fn seal(key: &LessSafeKey, associated: &[u8], plain: &[u8]) -> Result<Vec<u8>> {
     let mut nonce = [0; NONCE_LEN];
-    aws_lc_rs::rand::fill(&mut nonce).map_err(|_| Error::Cipher { action: "draw random bytes" })?;
+    draw(&mut nonce)?;
     let mut sealed = nonce.to_vec();
     sealed.extend_from_slice(plain);
     let tag = key
