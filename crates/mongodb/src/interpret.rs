@@ -16,5 +16,6 @@
 
 pub mod id;
 pub mod raw;
+pub mod update;
 
 pub use id::{decode_id, encode_id, id_of};
