@@ -1,1 +1,50 @@
-//! archive
+//! The archive: every version of every record of one installation, readable as of any instant.
+//!
+//! ```text
+//!   Repository ── Vault ──┬─ BaseWriter    images of a scan  ─▶ base runs      ─┐
+//!                         ├─ write_tail    raw entries       ─▶ tails          ─┼─▶ commit
+//!                         ├─ compact       tails             ─▶ delta runs     ─┘
+//!                         │
+//!                         └─ snapshot ── Snapshot ── at(T) ── View
+//!                              pinned state,           state as of T: partitions, records, definitions,
+//!                              tails in memory         history, touched keys, digest
+//! ```
+//!
+//! A read at T is the base run below, the delta runs above it and the tails merged in memory on top. The tails in
+//! memory are bounded: what exceeds the budget is sorted into delta runs in a scratch store first, by the same code that
+//! compacts them for good.
+//!
+//! The archive knows no database. What depends on a source's own format it asks an
+//! [`Interpreter`](backstay_model::Interpreter).
+
+mod base;
+mod compact;
+mod error;
+mod history;
+mod keys;
+mod load;
+mod merge;
+mod parallel;
+mod partition;
+mod repository;
+mod run;
+mod selection;
+mod snapshot;
+mod table;
+mod tails;
+mod touched;
+mod vault;
+mod verify;
+mod view;
+
+pub use base::{BaseSegment, BaseWriter};
+pub use error::{Error, Result};
+pub use history::PastVersion;
+pub use load::Loaded;
+pub use partition::Partition;
+pub use repository::Repository;
+pub use selection::{Predicate, Selection};
+pub use snapshot::Snapshot;
+pub use vault::Vault;
+pub use verify::{Problem, VerifyOptions, VerifyReport};
+pub use view::{Definition, View};

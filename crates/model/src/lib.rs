@@ -11,6 +11,7 @@
 //!
 //! Nothing here does I/O, reads a clock, or knows a database, a cipher or a file format.
 
+mod batch;
 mod change;
 mod coverage;
 mod interpreter;
@@ -18,11 +19,14 @@ mod namespace;
 mod range;
 mod tenant;
 mod tick;
+mod world;
 
+pub use batch::{EntryBatch, RecordBatch};
 pub use change::{Body, BodyRef, Change, Operator, TenantHint};
 pub use coverage::{Coverage, Gap, Span};
-pub use interpreter::{Interpreter, InterpretError, NamespaceInfo, NamespaceKind};
+pub use interpreter::{InterpretError, Interpreter, NamespaceInfo, NamespaceKind};
 pub use namespace::Incarnation;
 pub use range::IdRange;
 pub use tenant::Tenant;
 pub use tick::{ParseTickError, Tick, Version};
+pub use world::World;

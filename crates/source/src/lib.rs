@@ -12,12 +12,11 @@
 //! [`Interpreter`](backstay_model::Interpreter) explains its bytes to the archive. Adapters know no archive, no key and
 //! no file. Record ids are memcomparable bytes whose order equals the order in which the database scans.
 
-mod batch;
 mod error;
 mod protect;
 mod restore;
 
-pub use batch::{EntryBatch, RecordBatch};
+pub use backstay_model::{EntryBatch, RecordBatch};
 pub use error::{Error, Result};
 pub use protect::{Capabilities, Namespace, Position, Records, Source, Start, Tail, Topology};
 pub use restore::{Conflict, Target, Write, WriteMode, WriteReport};

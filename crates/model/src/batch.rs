@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use backstay_model::Tick;
+use crate::Tick;
 
 /// Records as a scan yields them: memcomparable ids and whole images.
 #[derive(Debug, Default, Clone)]
@@ -21,7 +21,11 @@ impl RecordBatch {
 
     /// Adds a record: `encode_id` appends the id's memcomparable form to the buffer it is given. A failed encoding
     /// leaves the batch as it was.
-    pub fn push_with<E>(&mut self, image: &[u8], encode_id: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+    pub fn push_with<E>(
+        &mut self,
+        image: &[u8],
+        encode_id: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let start = self.data.len();
         if let Err(error) = encode_id(&mut self.data) {
             self.data.truncate(start);
@@ -45,6 +49,11 @@ impl RecordBatch {
     /// The records, `(id, image)`, in the order they were added.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
         self.records.iter().map(|(id, image)| (&self.data[id.clone()], &self.data[image.clone()]))
+    }
+
+    /// The record at `index`, `(id, image)`.
+    pub fn get(&self, index: usize) -> Option<(&[u8], &[u8])> {
+        self.records.get(index).map(|(id, image)| (&self.data[id.clone()], &self.data[image.clone()]))
     }
 
     /// The last record.

@@ -1,0 +1,206 @@
+//! From a scan to base runs.
+//!
+//! A scan arrives in id order over all tenants; a run stands in the order of tenants. So records are collected up to
+//! [`CHUNK`] bytes, sorted by tenant in memory, and written as one segment that covers exactly the stretches it was
+//! collected from. Segments of one namespace therefore follow one another by id, and a reader merges nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use backstay_ledger::{Cover, SegmentInfo, Shape};
+use backstay_model::{BodyRef, IdRange, Incarnation, RecordBatch, Tick, Version};
+use backstay_segment::{Entry, Header, PartWriter, RunWriter, TenantPart};
+use bytes::Bytes;
+
+use crate::vault::{Inner, LEVEL};
+use crate::{Error, Result, Vault, parallel};
+
+/// Bytes of records in a segment. 64 MiB gives each of 200 tenants five full blocks, and fits in memory twice.
+const CHUNK: usize = 64 << 20;
+
+/// A segment that has been stored and waits for its commit.
+#[derive(Clone, Debug)]
+pub struct BaseSegment {
+    /// What the ledger is told of it.
+    pub info: SegmentInfo,
+}
+
+/// Collects the records of a scan.
+pub struct BaseWriter {
+    vault: Vault,
+    scan: [u8; 16],
+    shape: Shape,
+    chunk: Chunk,
+}
+
+/// Records of one segment to be.
+#[derive(Default)]
+struct Chunk {
+    batches: Vec<(Incarnation, Version, RecordBatch)>,
+    /// (tenant, batch, record; a record past the batch's end is a tombstone's place, see `tombstones`)
+    records: Vec<(u32, u32, u32)>,
+    tombstones: Vec<(u32, Incarnation, Version, Vec<u8>)>,
+    tenants: Vec<String>,
+    numbers: HashMap<String, u32>,
+    covers: Vec<Cover>,
+    first: Option<Tick>,
+    last: Tick,
+    bytes: usize,
+}
+
+impl Chunk {
+    fn tenant(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = self.tenants.len() as u32;
+        self.tenants.push(name.to_owned());
+        self.numbers.insert(name.to_owned(), number);
+        number
+    }
+
+    fn saw(&mut self, tick: Tick) {
+        self.first = Some(self.first.map_or(tick, |first| first.min(tick)));
+        self.last = self.last.max(tick);
+    }
+}
+
+impl BaseWriter {
+    /// Collects a complete base for the scan `scan`.
+    pub fn new(vault: &Vault, scan: [u8; 16]) -> BaseWriter {
+        BaseWriter { vault: vault.clone(), scan, shape: Shape::BaseRun, chunk: Chunk::default() }
+    }
+
+    /// Collects only the differences that the scan `scan` found.
+    pub fn differences(vault: &Vault, scan: [u8; 16]) -> BaseWriter {
+        BaseWriter { shape: Shape::DeltaRun, ..BaseWriter::new(vault, scan) }
+    }
+
+    /// Adds records of `namespace` read at `at`; `tenant` says whose each is.
+    pub fn push(
+        &mut self,
+        namespace: Incarnation,
+        at: Tick,
+        batch: RecordBatch,
+        mut tenant: impl FnMut(&[u8], &mut dyn FnMut(&str)),
+    ) {
+        let chunk = &mut self.chunk;
+        let number = chunk.batches.len() as u32;
+        for (record, (_, image)) in batch.iter().enumerate() {
+            let mut owner = 0;
+            tenant(image, &mut |name| owner = chunk.tenant(name));
+            chunk.records.push((owner, number, record as u32));
+        }
+        chunk.saw(at);
+        chunk.bytes += batch.bytes();
+        chunk.batches.push((namespace, Version::snapshot(at), batch));
+    }
+
+    /// Adds the fact that a record of `tenant` was not there at `at`. Only for differences: absent from a base run
+    /// means absent.
+    pub fn push_absent(&mut self, namespace: Incarnation, at: Tick, tenant: &str, id: &[u8]) {
+        let owner = self.chunk.tenant(tenant);
+        self.chunk.saw(at);
+        self.chunk.bytes += id.len();
+        self.chunk.tombstones.push((owner, namespace, Version::snapshot(at), id.to_vec()));
+    }
+
+    /// States that all records of this stretch have been pushed.
+    pub fn cover(&mut self, namespace: Incarnation, range: IdRange) {
+        self.chunk.covers.push(Cover { incarnation: namespace, range });
+    }
+
+    /// True when what was collected should be written now.
+    pub fn is_full(&self) -> bool {
+        self.chunk.bytes >= CHUNK
+    }
+
+    /// True when nothing was collected.
+    pub fn is_empty(&self) -> bool {
+        self.chunk.covers.is_empty() && self.chunk.records.is_empty() && self.chunk.tombstones.is_empty()
+    }
+
+    /// Starts writing what was collected, in the background of the caller: the writer can collect the next segment
+    /// while this future runs. `None` when nothing was collected.
+    pub fn write(&mut self) -> impl Future<Output = Result<Option<BaseSegment>>> + Send + use<> {
+        let chunk = std::mem::take(&mut self.chunk);
+        let (vault, scan, shape) = (self.vault.clone(), self.scan, self.shape);
+        async move {
+            let nothing = chunk.records.is_empty() && chunk.tombstones.is_empty();
+            if nothing && (shape == Shape::DeltaRun || chunk.covers.is_empty()) {
+                return Ok(None);
+            }
+            let inner = Arc::clone(&vault.inner);
+            let encode = tokio::task::spawn_blocking(move || encode(&inner, chunk, scan, shape));
+            let (info, file) = encode.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+            vault.inner.store().create(&vault.inner.segment_path(&info.id), file).await?;
+            Ok(Some(BaseSegment { info }))
+        }
+    }
+}
+
+fn encode(inner: &Inner, chunk: Chunk, scan: [u8; 16], shape: Shape) -> Result<(SegmentInfo, Bytes)> {
+    let layout = if shape == Shape::BaseRun { backstay_segment::Shape::Base } else { backstay_segment::Shape::Delta };
+    let header = inner.new_header(layout);
+    let path = inner.segment_path(&header.segment);
+    let mut by_tenant: Vec<Vec<(Incarnation, &[u8], Version, BodyRef<'_>)>> = vec![Vec::new(); chunk.tenants.len()];
+    for (owner, batch, record) in &chunk.records {
+        let (namespace, version, batch) = &chunk.batches[*batch as usize];
+        if let Some((id, image)) = batch.get(*record as usize) {
+            by_tenant[*owner as usize].push((*namespace, id, *version, BodyRef::Image(image)));
+        }
+    }
+    for (owner, namespace, version, id) in &chunk.tombstones {
+        by_tenant[*owner as usize].push((*namespace, id, *version, BodyRef::Tombstone));
+    }
+    let mut tenants: Vec<(&String, Vec<_>)> = chunk.tenants.iter().zip(by_tenant).collect();
+    tenants.sort_by_key(|(name, _)| *name);
+    let names: Vec<&str> = tenants.iter().map(|(name, _)| name.as_str()).collect();
+    let keys =
+        inner.keys.active(&names, inner.world().now()).map_err(|source| Error::Key { object: path.clone(), source })?;
+    let work: Vec<_> = tenants.into_iter().zip(keys).map(|((name, records), key)| (name, key, records)).collect();
+    let parts = parallel::map(&work, |(name, key, records)| {
+        let mut records = records.clone();
+        records.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(b.2.cmp(&a.2)));
+        encode_part(&header, name, key, &records, shape == Shape::BaseRun)
+    });
+    let parts: Vec<TenantPart> = parts.map_err(|error| Error::segment(&path, error))?;
+    let mut run = RunWriter::new(header);
+    for part in parts {
+        run.push(part);
+    }
+    let (entries, raw_bytes) = (run.entries(), run.raw_bytes());
+    let file = run.finish(inner.vault_key()).map_err(|error| Error::segment(&path, error))?;
+    let info = SegmentInfo {
+        id: header.segment,
+        shape,
+        bytes: file.len() as u64,
+        raw_bytes,
+        entries,
+        first: chunk.first.unwrap_or(chunk.last),
+        last: chunk.last,
+        hash: blake3::hash(&file).into(),
+        covers: chunk.covers,
+        scan: Some(scan),
+        stream: None,
+    };
+    Ok((info, Bytes::from(file)))
+}
+
+fn encode_part(
+    header: &Header,
+    name: &str,
+    key: &backstay_seal::DataKey,
+    records: &[(Incarnation, &[u8], Version, BodyRef<'_>)],
+    digested: bool,
+) -> Result<TenantPart, backstay_segment::Error> {
+    let mut part = PartWriter::new(header, name, key, LEVEL, digested)?;
+    let mut record_key = Vec::new();
+    for (namespace, id, version, body) in records {
+        record_key.clear();
+        record_key.extend_from_slice(&namespace.0.to_be_bytes());
+        record_key.extend_from_slice(id);
+        part.push(&Entry { key: &record_key, version: *version, body: *body })?;
+    }
+    part.finish()
+}

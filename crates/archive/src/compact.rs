@@ -1,0 +1,291 @@
+//! Sorting tails into delta runs.
+//!
+//! A tail keeps changes in stream order under the vault key; many of them (deletes, updates) do not say whose record
+//! they change. Sorting resolves that by looking below: each record that the tails touch is looked up in the runs, its
+//! owner followed through its changes, and every change filed under the tenant who owned the record then. A change that
+//! moves a record to another tenant becomes a tombstone with the old owner and an image with the new one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use backstay_ledger::{Fact, SegmentInfo, Shape};
+use backstay_model::{BodyRef, IdRange, Incarnation, Interpreter, Tenant, Tick, Version};
+use backstay_segment::{Entry, PartWriter, RunWriter, split_key};
+use bytes::Bytes;
+
+use crate::load::gather;
+use crate::merge::{State, fold_one, state_at};
+use crate::snapshot::{Layers, RunRef, take_within};
+use crate::table::{Group, Op, OpTenant, Table};
+use crate::tails::{self, TAIL_BUDGET};
+use crate::vault::{Inner, LEVEL};
+use crate::{Error, Result, Selection, Vault, parallel};
+
+/// A sorted segment, not stored yet.
+pub(crate) struct Sorted {
+    pub info: SegmentInfo,
+    pub file: Bytes,
+}
+
+impl Vault {
+    /// Sorts all tails into delta runs and commits each exchange. Returns how many tails were replaced. The tails'
+    /// files stay until [`Vault::sweep`].
+    pub async fn compact(&self, interpreter: &dyn Interpreter, mut progress: impl FnMut(u64, u64)) -> Result<u64> {
+        let state = self.refresh().await?;
+        let tails: Vec<Arc<SegmentInfo>> = state.tails().cloned().collect();
+        let total = tails.len() as u64;
+        let mut rest = tails.as_slice();
+        while !rest.is_empty() {
+            let (group, after) = rest.split_at(take_within(rest, TAIL_BUDGET));
+            let layers = Layers::of(&self.inner, self.state().await.as_ref());
+            let mut facts: Vec<Fact> = group.iter().map(|tail| Fact::SegmentRemoved(tail.id)).collect();
+            if let Some(sorted) = sort_tails(&self.inner, &layers, group, interpreter).await? {
+                self.inner.store().create(&self.inner.segment_path(&sorted.info.id), sorted.file).await?;
+                facts.push(Fact::SegmentAdded(sorted.info));
+            }
+            self.commit(|_| Ok(facts.clone())).await?;
+            rest = after;
+            progress(total - rest.len() as u64, total);
+        }
+        Ok(total)
+    }
+
+    /// Deletes the files of segments that no commit names any more, or ever named, if they were written before
+    /// `older_than_unix` (seconds): those may still be read by a restore that began before, or be waiting for their
+    /// commit. Returns how many were deleted and their bytes.
+    pub async fn sweep(&self, older_than_unix: u64) -> Result<(u64, u64)> {
+        let state = self.refresh().await?;
+        let live: std::collections::HashSet<String> =
+            state.segments().map(|info| self.inner.segment_path(&info.id)).collect();
+        let (mut count, mut bytes) = (0, 0);
+        for object in self.inner.store().list(&format!("vaults/{}/segments/", self.name())).await? {
+            let age = object.modified.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            if !live.contains(&object.path) && age < older_than_unix {
+                self.inner.store().delete(&object.path).await?;
+                count += 1;
+                bytes += object.size;
+            }
+        }
+        Ok((count, bytes))
+    }
+}
+
+/// A change filed under its tenant.
+struct Filed<'t> {
+    key: &'t [u8],
+    version: Version,
+    body: FiledBody<'t>,
+}
+
+enum FiledBody<'t> {
+    Borrowed(BodyRef<'t>),
+    Image(Vec<u8>),
+}
+
+/// Sorts the changes of `tails` into at most one run.
+pub(crate) async fn sort_tails(
+    inner: &Arc<Inner>,
+    layers: &Layers,
+    tails: &[Arc<SegmentInfo>],
+    interpreter: &dyn Interpreter,
+) -> Result<Option<Sorted>> {
+    let table = tails::read(inner, tails, interpreter, Tick::MAX).await?;
+    if table.groups().is_empty() {
+        return Ok(None);
+    }
+    let below = look_below(inner, layers, &table, interpreter).await?;
+    let mut by_tenant: BTreeMap<Tenant, Vec<Filed<'_>>> = BTreeMap::new();
+    for (number, group) in table.groups().iter().enumerate() {
+        file_changes(&table, group, below.get(&number), interpreter, &mut by_tenant)
+            .map_err(|error| Error::interpret(&describe(&table, group, interpreter), error))?;
+    }
+    let (first, last) = table
+        .groups()
+        .iter()
+        .flat_map(|group| table.ops(group))
+        .fold((Tick::MAX, Tick::ZERO), |(first, last), op| (first.min(op.version.tick), last.max(op.version.tick)));
+    encode(inner, by_tenant, first, last).map(Some)
+}
+
+/// What lies below a record that the tails touch.
+struct Below {
+    tenant: Tenant,
+    /// Kept only for records that may move.
+    image: Option<Vec<u8>>,
+}
+
+/// Looks up, in the runs, the owner of each record just before its first change in the table.
+async fn look_below(
+    inner: &Inner,
+    layers: &Layers,
+    table: &Table,
+    interpreter: &dyn Interpreter,
+) -> Result<HashMap<usize, Below>> {
+    let mut found = HashMap::new();
+    let mut start = 0;
+    while let Some(group) = table.groups().get(start) {
+        let namespace = table.namespace(group);
+        let end = table.namespace_groups(namespace).end;
+        let ids = table.groups()[start..end].iter().filter_map(|g| split_key(table.key(g)).map(|(_, id)| id.to_vec()));
+        let selection = Selection { ids: Some(Arc::new(ids.collect())), ..Selection::default() };
+        for range in stretches(layers, namespace) {
+            look_below_in(inner, layers, table, interpreter, (namespace, &range, &selection), &mut found).await?;
+        }
+        start = end;
+    }
+    Ok(found)
+}
+
+/// The stretches that base runs cover, so that no more than one of them is in memory at a time.
+pub(crate) fn stretches(layers: &Layers, namespace: Incarnation) -> Vec<IdRange> {
+    let covers = layers.base.iter().flat_map(|run: &RunRef| &run.info.covers);
+    let ranges: Vec<IdRange> = covers.filter(|c| c.incarnation == namespace).map(|c| c.range.clone()).collect();
+    if ranges.is_empty() { vec![IdRange::all()] } else { ranges }
+}
+
+async fn look_below_in(
+    inner: &Inner,
+    layers: &Layers,
+    table: &Table,
+    interpreter: &dyn Interpreter,
+    (namespace, range, selection): (Incarnation, &IdRange, &Selection),
+    found: &mut HashMap<usize, Below>,
+) -> Result<()> {
+    let work = gather(inner, layers, namespace, range, selection, Tick::MAX).await?;
+    for tenant in work.into_values() {
+        tenant.for_each_key(|key, versions| {
+            let Some(number) = table.find(key) else { return Ok(()) };
+            let group = &table.groups()[number];
+            if !split_key(key).is_some_and(|(_, id)| range.contains(id)) {
+                return Ok(());
+            }
+            let Some(first) = table.ops(group).first() else { return Ok(()) };
+            let before = &versions[versions.partition_point(|(version, _)| *version >= first.version)..];
+            let state = state_at(before, Tick::MAX, interpreter)
+                .map_err(|error| Error::interpret(&describe(table, group, interpreter), error))?;
+            if let State::Present(image) = state {
+                let moves = table.ops(group).iter().any(|op| op.tenant == OpTenant::MayMove);
+                let below = Below { tenant: tenant.tenant.clone(), image: moves.then(|| image.into_owned()) };
+                found.insert(number, below);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Files the changes of one record under the tenants who owned it.
+fn file_changes<'t>(
+    table: &'t Table,
+    group: &Group,
+    below: Option<&Below>,
+    interpreter: &dyn Interpreter,
+    by_tenant: &mut BTreeMap<Tenant, Vec<Filed<'t>>>,
+) -> Result<(), backstay_model::InterpretError> {
+    let key = table.key(group);
+    let ops = table.ops(group);
+    let follow_image = ops.iter().any(|op| op.tenant == OpTenant::MayMove);
+    let mut owner: Option<Tenant> = below.map(|below| below.tenant.clone());
+    let mut image: Option<Vec<u8>> = below.and_then(|below| below.image.clone());
+    for op in ops {
+        let body = table.body(op);
+        let next = if follow_image { next_image(image.take(), &body, interpreter)? } else { None };
+        let new_owner = owner_after(table, op, owner.as_ref(), next.as_deref(), interpreter);
+        let mut file = |tenant: &Tenant, body| {
+            by_tenant.entry(tenant.clone()).or_default().push(Filed { key, version: op.version, body });
+        };
+        let moved = owner.as_ref().is_some_and(|owner| *owner != new_owner);
+        if moved && let Some(old) = &owner {
+            file(old, FiledBody::Borrowed(BodyRef::Tombstone));
+        }
+        match (&body, moved, &next) {
+            (BodyRef::Tombstone, true, _) => {}
+            (BodyRef::Delta(..), true, Some(image)) => file(&new_owner, FiledBody::Image(image.clone())),
+            _ => file(&new_owner, FiledBody::Borrowed(body)),
+        }
+        owner = (!matches!(body, BodyRef::Tombstone)).then_some(new_owner);
+        image = next;
+    }
+    Ok(())
+}
+
+/// Who owns the record after `op`; of a record that is gone, who owned it.
+fn owner_after(
+    table: &Table,
+    op: &Op,
+    owner: Option<&Tenant>,
+    image: Option<&[u8]>,
+    interpreter: &dyn Interpreter,
+) -> Tenant {
+    let kept = || owner.cloned().unwrap_or_else(|| Tenant::new(Tenant::UNASSIGNED_NAME));
+    match (op.tenant, table.body(op), image) {
+        (_, BodyRef::Tombstone, _) if owner.is_some() => kept(),
+        (OpTenant::Known(number), ..) => table.tenant(number).clone(),
+        (OpTenant::MayMove, _, Some(image)) => {
+            Tenant::new(interpreter.tenant(table.name(op), image, &mut String::new()))
+        }
+        _ => kept(),
+    }
+}
+
+fn next_image(
+    image: Option<Vec<u8>>,
+    body: &BodyRef<'_>,
+    interpreter: &dyn Interpreter,
+) -> Result<Option<Vec<u8>>, backstay_model::InterpretError> {
+    match body {
+        BodyRef::Image(bytes) => Ok(Some(bytes.to_vec())),
+        BodyRef::Tombstone => Ok(None),
+        BodyRef::Delta(..) => match image {
+            Some(image) => Ok(Some(fold_one(image.into(), body, interpreter)?.into_owned())),
+            None => Ok(None),
+        },
+    }
+}
+
+fn encode(inner: &Inner, by_tenant: BTreeMap<Tenant, Vec<Filed<'_>>>, first: Tick, last: Tick) -> Result<Sorted> {
+    let header = inner.new_header(backstay_segment::Shape::Delta);
+    let path = inner.segment_path(&header.segment);
+    let names: Vec<&str> = by_tenant.keys().map(Tenant::as_str).collect();
+    let keys =
+        inner.keys.active(&names, inner.world().now()).map_err(|source| Error::Key { object: path.clone(), source })?;
+    let work: Vec<_> = by_tenant.iter().zip(keys).collect();
+    let parts = parallel::map(&work, |((tenant, changes), key)| {
+        let mut order: Vec<&Filed<'_>> = changes.iter().collect();
+        order.sort_by(|a, b| a.key.cmp(b.key).then(b.version.cmp(&a.version)));
+        let mut part = PartWriter::new(&header, tenant.as_str(), key, LEVEL, false)?;
+        for filed in order {
+            let body = match &filed.body {
+                FiledBody::Borrowed(body) => *body,
+                FiledBody::Image(image) => BodyRef::Image(image),
+            };
+            part.push(&Entry { key: filed.key, version: filed.version, body })?;
+        }
+        part.finish()
+    });
+    let mut run = RunWriter::new(header);
+    for part in parts.map_err(|error: backstay_segment::Error| Error::segment(&path, error))? {
+        run.push(part);
+    }
+    let (entries, raw_bytes) = (run.entries(), run.raw_bytes());
+    let file = run.finish(inner.vault_key()).map_err(|error| Error::segment(&path, error))?;
+    let info = SegmentInfo {
+        id: header.segment,
+        shape: Shape::DeltaRun,
+        bytes: file.len() as u64,
+        raw_bytes,
+        entries,
+        first,
+        last,
+        hash: blake3::hash(&file).into(),
+        covers: Vec::new(),
+        scan: None,
+        stream: None,
+    };
+    Ok(Sorted { info, file: Bytes::from(file) })
+}
+
+fn describe(table: &Table, group: &Group, interpreter: &dyn Interpreter) -> String {
+    let id = split_key(table.key(group)).map_or(String::new(), |(_, id)| interpreter.display_id(id));
+    format!("record {id} of namespace {}", table.namespace(group))
+}

@@ -1,0 +1,126 @@
+//! What can go wrong in the archive; each variant is a decision for the caller.
+
+use backstay_model::{InterpretError, Tick};
+
+/// The result of an operation on the archive.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no repository at this place.
+    #[error("there is no repository at {place}")]
+    NoRepository {
+        /// Where it was looked for.
+        place: String,
+    },
+    /// There is a repository already.
+    #[error("there is a repository at {place} already")]
+    RepositoryExists {
+        /// Where.
+        place: String,
+    },
+    /// Nothing of this source has been archived yet.
+    #[error("the archive holds nothing of source `{name}` yet")]
+    NoVault {
+        /// The source's name.
+        name: String,
+    },
+    /// The vault belongs to another deployment than the one at hand.
+    #[error("the archive of `{name}` belongs to {expected}, but the source at hand is {found}")]
+    OtherSource {
+        /// The source's name.
+        name: String,
+        /// What the vault was opened for.
+        expected: String,
+        /// What is there now.
+        found: String,
+    },
+    /// The instant cannot be restored.
+    #[error("{at} cannot be restored: {why}")]
+    NotCovered {
+        /// The instant asked for.
+        at: Tick,
+        /// Why not.
+        why: String,
+        /// The nearest instant before that can be.
+        before: Option<Tick>,
+        /// The nearest instant after that can be.
+        after: Option<Tick>,
+    },
+    /// An object is damaged, missing or not what the ledger says.
+    #[error("{object}: {why}")]
+    Damaged {
+        /// The object's path.
+        object: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An object of the archive is missing.
+    #[error("{object} is missing")]
+    Missing {
+        /// The object's path.
+        object: String,
+    },
+    /// A key that is needed is not there or does not fit.
+    #[error("{object}: {source}")]
+    Key {
+        /// What was to be opened.
+        object: String,
+        /// What the keyring says.
+        source: backstay_seal::Error,
+    },
+    /// Somebody else works on the same thing.
+    #[error("{0}")]
+    Conflict(String),
+    /// Archived bytes of the source cannot be interpreted.
+    #[error("{object}: {source}")]
+    Interpret {
+        /// Where the bytes are.
+        object: String,
+        /// What the interpreter says.
+        source: InterpretError,
+    },
+    /// The storage failed.
+    #[error(transparent)]
+    Store(backstay_store::Error),
+    /// The ledger refused or is damaged.
+    #[error(transparent)]
+    Ledger(backstay_ledger::Error),
+}
+
+impl From<backstay_store::Error> for Error {
+    fn from(error: backstay_store::Error) -> Error {
+        match error {
+            backstay_store::Error::NotFound { path, .. } => Error::Missing { object: path },
+            other => Error::Store(other),
+        }
+    }
+}
+
+impl From<backstay_ledger::Error> for Error {
+    fn from(error: backstay_ledger::Error) -> Error {
+        match error {
+            backstay_ledger::Error::Store(store) => store.into(),
+            other => Error::Ledger(other),
+        }
+    }
+}
+
+impl Error {
+    /// What a segment's decoder found wrong in `object`.
+    pub(crate) fn segment(object: &str, error: backstay_segment::Error) -> Error {
+        match error {
+            backstay_segment::Error::Sealed { source: source @ backstay_seal::Error::Tampered { .. }, part } => {
+                Error::Damaged { object: object.to_owned(), why: format!("{part}: {source}") }
+            }
+            backstay_segment::Error::Sealed { source, .. } => Error::Key { object: object.to_owned(), source },
+            other => Error::Damaged { object: object.to_owned(), why: other.to_string() },
+        }
+    }
+
+    /// What the interpreter found wrong in `object`.
+    pub(crate) fn interpret(object: &str, source: InterpretError) -> Error {
+        Error::Interpret { object: object.to_owned(), source }
+    }
+}

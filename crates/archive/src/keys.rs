@@ -1,0 +1,53 @@
+//! Keys at hand while a vault is open.
+//!
+//! Looking a key up in the keyring unwraps it and may look at a file; a run of many tenants asks for the same keys again
+//! and again, so they are kept here as long as the vault is open.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use backstay_seal::{DataKey, KeyId, Keyring, Result};
+
+pub(crate) struct Keys {
+    keyring: Arc<Keyring>,
+    vault: [u8; 16],
+    held: Mutex<HashMap<KeyId, Arc<DataKey>>>,
+    active: Mutex<HashMap<String, Arc<DataKey>>>,
+}
+
+impl Keys {
+    pub fn new(keyring: Arc<Keyring>, vault: [u8; 16]) -> Keys {
+        Keys { keyring, vault, held: Mutex::default(), active: Mutex::default() }
+    }
+
+    /// The key with this id, to open what was sealed under it.
+    pub fn key(&self, id: KeyId) -> Result<Arc<DataKey>> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = held.get(&id) {
+            return Ok(Arc::clone(key));
+        }
+        let key = Arc::new(self.keyring.key(id)?);
+        held.insert(id, Arc::clone(&key));
+        Ok(key)
+    }
+
+    /// The keys to seal with for these tenants, in the same order; made durably where there are none.
+    pub fn active(&self, tenants: &[&str], now: u64) -> Result<Vec<Arc<DataKey>>> {
+        let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        let unknown: Vec<&str> = tenants.iter().copied().filter(|name| !active.contains_key(*name)).collect();
+        if !unknown.is_empty() {
+            let names: Vec<&[u8]> = unknown.iter().map(|name| name.as_bytes()).collect();
+            let keys = self.keyring.tenant_keys(self.vault, &names, now)?;
+            for (name, key) in unknown.iter().zip(keys) {
+                active.insert((*name).to_owned(), Arc::new(key));
+            }
+        }
+        Ok(tenants.iter().filter_map(|name| active.get(*name).cloned()).collect())
+    }
+
+    /// Forgets the keys at hand, so that a rotation or a shredding takes effect.
+    pub fn forget(&self) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.active.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}

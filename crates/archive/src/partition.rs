@@ -1,0 +1,107 @@
+//! Cutting a namespace into stretches that fit in memory.
+//!
+//! The stretches that base runs cover are already small; where delta runs have grown over one, it is cut further at the
+//! first keys of blocks, so that every partition holds about the same number of bytes.
+
+use std::cmp::Ordering;
+use std::ops::Bound;
+
+use backstay_model::{IdRange, Incarnation, Tick};
+use backstay_segment::split_key;
+
+use crate::snapshot::Snapshot;
+use crate::{Result, Selection};
+
+/// A partition is not cut further while its blocks hold at most this many bytes.
+const LIMIT: u64 = 96 << 20;
+/// How many bytes the pieces of a partition that is cut hold.
+const PIECE: u64 = 48 << 20;
+
+/// A stretch of a namespace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Partition {
+    /// The namespace.
+    pub namespace: Incarnation,
+    /// The record ids.
+    pub range: IdRange,
+}
+
+pub(crate) async fn plan(
+    snapshot: &Snapshot,
+    namespace: Incarnation,
+    selection: &Selection,
+    at: Tick,
+) -> Result<Vec<Partition>> {
+    let mut covers: Vec<IdRange> = snapshot
+        .layers
+        .base
+        .iter()
+        .flat_map(|run| run.info.covers.iter().filter(|cover| cover.incarnation == namespace))
+        .map(|cover| cover.range.clone())
+        .collect();
+    covers.sort_by(|a, b| from_order(&a.from, &b.from));
+    covers.dedup();
+    if covers.is_empty() {
+        covers.push(IdRange::all());
+    }
+    let mut partitions = Vec::with_capacity(covers.len());
+    for cover in covers {
+        if selection.ids.as_ref().is_some_and(|ids| !ids.iter().any(|id| cover.contains(id))) {
+            continue;
+        }
+        for range in cut(snapshot, namespace, cover, selection, at).await? {
+            partitions.push(Partition { namespace, range });
+        }
+    }
+    Ok(partitions)
+}
+
+async fn cut(
+    snapshot: &Snapshot,
+    namespace: Incarnation,
+    range: IdRange,
+    selection: &Selection,
+    at: Tick,
+) -> Result<Vec<IdRange>> {
+    let runs: Vec<_> = snapshot.layers.relevant(namespace, &range, at).collect();
+    if runs.iter().map(|run| run.info.raw_bytes).sum::<u64>() <= LIMIT {
+        return Ok(vec![range]);
+    }
+    let mut blocks: Vec<(Vec<u8>, u64)> = Vec::new();
+    for reference in runs {
+        let run = snapshot.open(reference).await?;
+        for tenant in run.tenants_of(namespace).filter(|tenant| selection.has_tenant(&tenant.name)) {
+            for block in &run.page(tenant, &snapshot.inner.keys).await?.blocks {
+                if let Some((block_namespace, id)) = split_key(&block.first_key)
+                    && block_namespace == namespace
+                    && range.contains(id)
+                {
+                    blocks.push((id.to_vec(), u64::from(block.raw_len)));
+                }
+            }
+        }
+    }
+    blocks.sort();
+    let mut points = Vec::new();
+    let mut sum = 0;
+    for (id, bytes) in blocks {
+        if sum >= PIECE {
+            points.push(id);
+            sum = 0;
+        }
+        sum += bytes;
+    }
+    points.dedup();
+    Ok(range.split_at(&points))
+}
+
+fn from_order(a: &Bound<Vec<u8>>, b: &Bound<Vec<u8>>) -> Ordering {
+    match (a, b) {
+        (Bound::Unbounded, Bound::Unbounded) => Ordering::Equal,
+        (Bound::Unbounded, _) => Ordering::Less,
+        (_, Bound::Unbounded) => Ordering::Greater,
+        (Bound::Included(a), Bound::Included(b)) | (Bound::Excluded(a), Bound::Excluded(b)) => a.cmp(b),
+        (Bound::Included(a), Bound::Excluded(b)) => a.cmp(b).then(Ordering::Less),
+        (Bound::Excluded(a), Bound::Included(b)) => a.cmp(b).then(Ordering::Greater),
+    }
+}

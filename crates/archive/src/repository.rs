@@ -1,0 +1,142 @@
+//! The repository: one store, one keyring, one vault per source.
+//!
+//! ```text
+//!   backstay.json                    what this is; public
+//!   vaults/{source}/chain/{seq}      the ledger
+//!   vaults/{source}/segments/{id}    the segments
+//!   vaults/{source}/runs/{id}/{n}    the journal of restores
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use backstay_model::World;
+use backstay_seal::Keyring;
+use backstay_store::Store;
+use bytes::Bytes;
+
+use crate::{Error, Result, Vault};
+
+const MARKER: &str = "backstay.json";
+
+/// What `backstay.json` says.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Marker {
+    format: u32,
+    repository: String,
+    verifying_key: String,
+}
+
+/// An open repository. Cheap to clone.
+#[derive(Clone)]
+pub struct Repository {
+    pub(crate) store: Store,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) world: Arc<dyn World>,
+    pub(crate) scratch: PathBuf,
+    place: String,
+}
+
+impl Repository {
+    /// Makes a repository in an empty store. [`Error::RepositoryExists`] when there is one.
+    pub async fn create(
+        store: Store,
+        place: &str,
+        keyring: Arc<Keyring>,
+        world: Arc<dyn World>,
+        scratch: PathBuf,
+    ) -> Result<Repository> {
+        let verifying_key = keyring.verifying_key().map_err(|e| key_error(place, e))?;
+        let marker = Marker { format: 1, repository: hex(&world.id()), verifying_key: hex(&verifying_key) };
+        let text = serde_json::to_vec_pretty(&marker).expect("a marker is plain data");
+        match store.create(MARKER, Bytes::from(text)).await {
+            Ok(()) => Ok(Repository { store, keyring, world, scratch, place: place.to_owned() }),
+            Err(backstay_store::Error::AlreadyExists { .. }) => {
+                Err(Error::RepositoryExists { place: place.to_owned() })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens a repository. [`Error::NoRepository`] when there is none; [`Error::Key`] when the keyring is another's.
+    pub async fn open(
+        store: Store,
+        place: &str,
+        keyring: Arc<Keyring>,
+        world: Arc<dyn World>,
+        scratch: PathBuf,
+    ) -> Result<Repository> {
+        let text = match store.get(MARKER).await {
+            Ok(text) => text,
+            Err(backstay_store::Error::NotFound { .. }) => {
+                return Err(Error::NoRepository { place: place.to_owned() });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let damaged = |why: &str| Error::Damaged { object: MARKER.to_owned(), why: why.to_owned() };
+        let marker: Marker = serde_json::from_slice(&text).map_err(|_| damaged("it is not what init wrote"))?;
+        if marker.format != 1 {
+            return Err(damaged("a newer version of Backstay wrote it"));
+        }
+        let verifying_key = keyring.verifying_key().map_err(|e| key_error(place, e))?;
+        if marker.verifying_key != hex(&verifying_key) {
+            let source =
+                backstay_seal::Error::NoKey { what: "key of this repository: the keyring belongs to another".into() };
+            return Err(key_error(MARKER, source));
+        }
+        Ok(Repository { store, keyring, world, scratch, place: place.to_owned() })
+    }
+
+    /// The vault of the source `name`. [`Error::NoVault`] before its first backup.
+    pub async fn vault(&self, name: &str) -> Result<Vault> {
+        Vault::open(self, name).await
+    }
+
+    /// The vault of the source `name`, made when there is none. [`Error::OtherSource`] when it was made for another
+    /// deployment.
+    pub async fn vault_for(&self, name: &str, kind: &str, identity: &str) -> Result<Vault> {
+        Vault::open_or_create(self, name, kind, identity).await
+    }
+
+    /// The names of the sources that have a vault, ascending.
+    pub async fn vault_names(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for object in self.store.list("vaults/").await? {
+            let Some(name) = object.path.strip_prefix("vaults/").and_then(|rest| rest.split('/').next()) else {
+                continue;
+            };
+            if names.last().is_none_or(|last| last != name) {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// The keyring.
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The clock and chance that the repository was opened with.
+    pub fn world(&self) -> &Arc<dyn World> {
+        &self.world
+    }
+
+    /// Where the repository is, for people.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+}
+
+fn key_error(object: &str, source: backstay_seal::Error) -> Error {
+    Error::Key { object: object.to_owned(), source }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,187 @@
+//! A pinned state of a vault, with its unsorted tails in memory.
+//!
+//! What a snapshot sees does not change while others commit. Its memory is bounded: tails beyond the budget are sorted
+//! into runs in a scratch folder first, oldest first, and the folder goes when the snapshot goes.
+
+use std::sync::Arc;
+
+use backstay_ledger::{SegmentInfo, VaultState};
+use backstay_model::{Coverage, IdRange, Incarnation, Interpreter, Tick};
+use backstay_store::Store;
+use tempfile::TempDir;
+
+use crate::compact::sort_tails;
+use crate::run::Run;
+use crate::table::Table;
+use crate::tails::{self, TAIL_BUDGET};
+use crate::vault::Inner;
+use crate::view::View;
+use crate::{Error, Result};
+
+/// A run that can be opened: from the vault, or from a snapshot's scratch folder.
+#[derive(Clone)]
+pub(crate) struct RunRef {
+    pub info: Arc<SegmentInfo>,
+    pub store: Store,
+    pub path: String,
+}
+
+/// The runs that a read merges.
+#[derive(Clone, Default)]
+pub(crate) struct Layers {
+    pub base: Vec<RunRef>,
+    pub deltas: Vec<RunRef>,
+}
+
+impl Layers {
+    /// The base runs and delta runs of a state; base runs of scans that did not end are left out.
+    pub fn of(inner: &Inner, state: &VaultState) -> Layers {
+        let reference = |info: &Arc<SegmentInfo>| RunRef {
+            info: Arc::clone(info),
+            store: inner.store().clone(),
+            path: inner.segment_path(&info.id),
+        };
+        let ended = |info: &&Arc<SegmentInfo>| {
+            info.scan.is_none_or(|scan| state.completed_scans().iter().any(|completed| completed.id == scan))
+        };
+        Layers {
+            base: state.base_runs().filter(ended).map(reference).collect(),
+            deltas: state.delta_runs().map(reference).collect(),
+        }
+    }
+
+    /// The runs that may hold versions of this stretch up to and with `through`.
+    pub fn relevant(&self, namespace: Incarnation, range: &IdRange, through: Tick) -> impl Iterator<Item = &RunRef> {
+        let range = range.clone();
+        let covering = move |run: &&RunRef| {
+            run.info.covers.iter().any(|cover| cover.incarnation == namespace && overlap(&cover.range, &range))
+        };
+        let deltas = self.deltas.iter().filter(move |run| run.info.first <= through);
+        self.base.iter().filter(covering).chain(deltas)
+    }
+}
+
+/// True when two ranges may share an id.
+pub(crate) fn overlap(a: &IdRange, b: &IdRange) -> bool {
+    use std::ops::Bound::{Excluded, Included, Unbounded};
+    let ends_before = |to: &std::ops::Bound<Vec<u8>>, from: &std::ops::Bound<Vec<u8>>| match (to, from) {
+        (Unbounded, _) | (_, Unbounded) => false,
+        (Included(to), Included(from)) => to < from,
+        (Included(to) | Excluded(to), Included(from) | Excluded(from)) => to <= from,
+    };
+    !ends_before(&a.to, &b.from) && !ends_before(&b.to, &a.from)
+}
+
+/// A pinned state of a vault. Cheap to clone.
+#[derive(Clone)]
+pub struct Snapshot {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) state: Arc<VaultState>,
+    pub(crate) interpreter: Arc<dyn Interpreter>,
+    pub(crate) layers: Arc<Layers>,
+    pub(crate) table: Arc<Table>,
+    through: Tick,
+    _scratch: Option<Arc<TempDir>>,
+}
+
+impl Snapshot {
+    pub(crate) async fn take(
+        inner: Arc<Inner>,
+        state: Arc<VaultState>,
+        interpreter: Arc<dyn Interpreter>,
+        through: Tick,
+    ) -> Result<Snapshot> {
+        let mut layers = Layers::of(&inner, &state);
+        let tails: Vec<Arc<SegmentInfo>> = state.tails().filter(|tail| tail.first <= through).cloned().collect();
+        let mut rest = tails.as_slice();
+        let mut scratch = None;
+        while rest.iter().map(|tail| tail.raw_bytes).sum::<u64>() > TAIL_BUDGET && rest.len() > 1 {
+            let count = take_within(rest, TAIL_BUDGET);
+            let (group, after) = rest.split_at(count);
+            let folder = match &scratch {
+                Some(folder) => Arc::clone(folder),
+                None => Arc::clone(scratch.insert(Arc::new(scratch_folder(&inner)?))),
+            };
+            let store = Store::local(folder.path())?;
+            if let Some(sorted) = sort_tails(&inner, &layers, group, interpreter.as_ref()).await? {
+                let path = inner.segment_path(&sorted.info.id);
+                store.create(&path, sorted.file).await?;
+                layers.deltas.push(RunRef { info: Arc::new(sorted.info), store: store.clone(), path });
+            }
+            rest = after;
+        }
+        let table = tails::read(&inner, rest, interpreter.as_ref(), through).await?;
+        Ok(Snapshot {
+            inner,
+            state,
+            interpreter,
+            layers: Arc::new(layers),
+            table: Arc::new(table),
+            through,
+            _scratch: scratch,
+        })
+    }
+
+    /// The state of the archive as of `at`. [`Error::NotCovered`] when that instant cannot be had.
+    pub async fn at(&self, at: Tick) -> Result<View> {
+        let coverage = self.state.coverage();
+        if !coverage.contains(at) || at > self.through {
+            return Err(not_covered(&coverage, at));
+        }
+        View::new(self.clone(), at).await
+    }
+
+    /// Which instants can be restored.
+    pub fn coverage(&self) -> Coverage {
+        self.state.coverage()
+    }
+
+    /// The state of the ledger that this snapshot pins.
+    pub fn state(&self) -> &VaultState {
+        &self.state
+    }
+
+    /// Explains the source's bytes.
+    pub fn interpreter(&self) -> &Arc<dyn Interpreter> {
+        &self.interpreter
+    }
+
+    pub(crate) async fn open(&self, run: &RunRef) -> Result<Arc<Run>> {
+        self.inner.open_run(run).await
+    }
+}
+
+/// Why `at` cannot be restored, and what can.
+pub(crate) fn not_covered(coverage: &Coverage, at: Tick) -> Error {
+    let (before, after) = coverage.nearest(at);
+    let why = if coverage.start.is_none() {
+        "no backup has been completed yet".to_owned()
+    } else if let Some(gap) = coverage.gaps.iter().find(|g| g.after < at && g.resumes.is_none_or(|r| at < r)) {
+        format!("it lies in a gap: {}", gap.cause)
+    } else if at > coverage.through {
+        format!("the archive holds every change through {} only", coverage.through)
+    } else {
+        "it lies before the first complete base".to_owned()
+    };
+    Error::NotCovered { at, why, before, after }
+}
+
+/// How many of the first tails stay within `budget` together; at least one.
+pub(crate) fn take_within(tails: &[Arc<SegmentInfo>], budget: u64) -> usize {
+    let mut sum = 0;
+    let fitting = tails.iter().take_while(|tail| {
+        sum += tail.raw_bytes;
+        sum <= budget
+    });
+    fitting.count().max(1)
+}
+
+fn scratch_folder(inner: &Inner) -> Result<TempDir> {
+    let place = inner.scratch();
+    std::fs::create_dir_all(place)
+        .and_then(|()| tempfile::Builder::new().prefix("backstay-sort-").tempdir_in(place))
+        .map_err(|error| Error::Damaged {
+            object: place.display().to_string(),
+            why: format!("no scratch folder can be made there: {error}"),
+        })
+}

@@ -1,0 +1,54 @@
+//! Which records changed between two instants, without looking at those that did not.
+
+use std::sync::Arc;
+
+use backstay_model::Tick;
+use backstay_segment::split_key;
+
+use crate::load::gather;
+use crate::snapshot::Snapshot;
+use crate::{Partition, Result, Selection};
+
+impl Snapshot {
+    /// The ids of the partition's records with a change after `after` and up to `through`, ascending. Records of other
+    /// tenants may be among them where the changes do not say whose they are.
+    pub async fn touched(
+        &self,
+        partition: &Partition,
+        selection: &Selection,
+        after: Tick,
+        through: Tick,
+    ) -> Result<Vec<Vec<u8>>> {
+        let Partition { namespace, range } = partition;
+        let mut layers = crate::snapshot::Layers::clone(&self.layers);
+        layers.base.retain(|run| run.info.last > after);
+        layers.deltas.retain(|run| run.info.last > after);
+        let work = gather(&self.inner, &layers, *namespace, range, selection, through).await?;
+        let mut ids: Vec<Vec<u8>> = Vec::new();
+        for tenant in work.into_values() {
+            tenant.for_each_key(|key, versions| {
+                let inside = |tick: Tick| after < tick && tick <= through;
+                if let Some((found, id)) = split_key(key)
+                    && found == *namespace
+                    && range.contains(id)
+                    && selection.has_id(id)
+                    && versions.iter().any(|(version, _)| inside(version.tick))
+                {
+                    ids.push(id.to_vec());
+                }
+                Ok(())
+            })?;
+        }
+        let table = Arc::clone(&self.table);
+        for group in &table.groups()[table.namespace_groups(*namespace)] {
+            let Some((_, id)) = split_key(table.key(group)) else { continue };
+            let inside = table.ops(group).iter().any(|op| after < op.version.tick && op.version.tick <= through);
+            if inside && range.contains(id) && selection.has_id(id) {
+                ids.push(id.to_vec());
+            }
+        }
+        ids.sort();
+        ids.dedup();
+        Ok(ids)
+    }
+}

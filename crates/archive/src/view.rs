@@ -1,0 +1,270 @@
+//! The archive as of one instant.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use backstay_model::{IdRange, Incarnation, NamespaceKind, Tenant, Tick};
+use backstay_segment::split_key;
+
+use crate::compact::stretches;
+use crate::load::{Decoder, Loaded, TenantWork, gather};
+use crate::merge::{State, fold_one, state_at};
+use crate::snapshot::Snapshot;
+use crate::table::{Group, OpTenant, Table, up_to};
+use crate::{Error, Partition, Result, Selection};
+
+/// A namespace as it was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Definition {
+    /// Its identity.
+    pub incarnation: Incarnation,
+    /// Its name at that instant.
+    pub name: String,
+    /// What it is.
+    pub kind: NamespaceKind,
+    /// Options, indexes and the like in the source's own form.
+    pub image: Vec<u8>,
+}
+
+/// What the tails say of one record as of an instant.
+#[derive(Debug)]
+pub(crate) enum TailState {
+    /// Nothing yet.
+    Untouched,
+    /// It is gone, whatever lies below.
+    Absent,
+    /// It is this, whatever lies below.
+    Present { tenant: Tenant, image: TailImage },
+    /// Deltas to apply to what lies below; the owner stays the same.
+    Deltas,
+}
+
+/// Where a record's image is.
+#[derive(Debug)]
+pub(crate) enum TailImage {
+    /// In the table: the position of the change that carries it among the record's changes.
+    Op(usize),
+    /// Put together from several changes.
+    Folded(Vec<u8>),
+}
+
+/// The tails as of an instant: one state a record of the table.
+pub(crate) struct TailView {
+    pub table: Arc<Table>,
+    pub states: Vec<TailState>,
+}
+
+impl TailView {
+    /// The image of the record at position `group`.
+    pub fn image<'a>(&'a self, group: usize, image: &'a TailImage) -> &'a [u8] {
+        match image {
+            TailImage::Folded(bytes) => bytes,
+            TailImage::Op(op) => {
+                let group = &self.table.groups()[group];
+                match self.table.body(&self.table.ops(group)[*op]) {
+                    backstay_model::BodyRef::Image(bytes) => bytes,
+                    _ => &[],
+                }
+            }
+        }
+    }
+}
+
+/// The archive as of one instant. Cheap to clone.
+#[derive(Clone)]
+pub struct View {
+    snapshot: Snapshot,
+    at: Tick,
+    tail: Arc<TailView>,
+}
+
+impl View {
+    pub(crate) async fn new(snapshot: Snapshot, at: Tick) -> Result<View> {
+        let states = tail_states(&snapshot, at).await?;
+        let tail = Arc::new(TailView { table: Arc::clone(&snapshot.table), states });
+        Ok(View { snapshot, at, tail })
+    }
+
+    /// The instant.
+    pub fn at(&self) -> Tick {
+        self.at
+    }
+
+    /// The pinned state that this is a view of.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The namespaces as they were, ascending by name.
+    pub async fn definitions(&self) -> Result<Vec<Definition>> {
+        let system = Partition { namespace: Incarnation::SYSTEM, range: IdRange::all() };
+        let loaded = self.load(&system, &Selection::default()).await?;
+        let mut definitions = Vec::with_capacity(loaded.len());
+        for (_, id, image) in loaded.iter() {
+            let object = || "the system space".to_owned();
+            let incarnation = Incarnation::from_record_id(id)
+                .ok_or_else(|| Error::Damaged { object: object(), why: "a definition's id is not 8 bytes".into() })?;
+            let info = self.snapshot.interpreter.describe(image).map_err(|e| Error::interpret(&object(), e))?;
+            definitions.push(Definition { incarnation, name: info.name, kind: info.kind, image: image.to_vec() });
+        }
+        definitions.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(definitions)
+    }
+
+    /// Cuts a namespace into stretches that can be loaded one at a time in bounded memory, ascending.
+    pub async fn partitions(&self, namespace: Incarnation, selection: &Selection) -> Result<Vec<Partition>> {
+        crate::partition::plan(&self.snapshot, namespace, selection, self.at).await
+    }
+
+    /// The selected records of a partition, ascending by id.
+    pub async fn load(&self, partition: &Partition, selection: &Selection) -> Result<Loaded> {
+        let snapshot = &self.snapshot;
+        let (namespace, range) = (partition.namespace, &partition.range);
+        let mut work = gather(&snapshot.inner, &snapshot.layers, namespace, range, selection, self.at).await?;
+        for group in self.tail.table.namespace_groups(namespace) {
+            let TailState::Present { tenant, .. } = &self.tail.states[group] else { continue };
+            let key = self.tail.table.key(&self.tail.table.groups()[group]);
+            let Some((_, id)) = split_key(key) else { continue };
+            if selection.has_tenant(tenant.as_str()) && range.contains(id) && selection.has_id(id) {
+                let entry = work.entry(tenant.as_str().to_owned()).or_insert_with(|| TenantWork::new(tenant.clone()));
+                entry.add_fresh(group);
+            }
+        }
+        let decoder = Decoder {
+            namespace,
+            range: range.clone(),
+            selection: selection.clone(),
+            at: self.at,
+            interpreter: Arc::clone(&snapshot.interpreter),
+            tail: Some(Arc::clone(&self.tail)),
+        };
+        decode(decoder, work).await
+    }
+}
+
+/// Decodes off the asynchronous threads.
+async fn decode(decoder: Decoder, work: BTreeMap<String, TenantWork>) -> Result<Loaded> {
+    let work: Vec<TenantWork> = work.into_values().collect();
+    let decoded = tokio::task::spawn_blocking(move || decoder.decode(&work)).await;
+    decoded.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
+/// What the tails say of every record as of `at`.
+async fn tail_states(snapshot: &Snapshot, at: Tick) -> Result<Vec<TailState>> {
+    let table = &snapshot.table;
+    let mut states = Vec::with_capacity(table.groups().len());
+    let mut movers = Vec::new();
+    for (number, group) in table.groups().iter().enumerate() {
+        let state = own_state(snapshot, table, group, at)?;
+        if matches!(state, TailState::Deltas) && may_move(table, group, at) {
+            movers.push(number);
+        }
+        states.push(state);
+    }
+    place_movers(snapshot, at, &movers, &mut states).await?;
+    Ok(states)
+}
+
+fn may_move(table: &Table, group: &Group, at: Tick) -> bool {
+    up_to(table.ops(group), at).iter().any(|op| op.tenant == OpTenant::MayMove)
+}
+
+/// What the changes of a record say of it without looking below.
+fn own_state(snapshot: &Snapshot, table: &Table, group: &Group, at: Tick) -> Result<TailState> {
+    use backstay_model::BodyRef;
+    let ops = up_to(table.ops(group), at);
+    if ops.is_empty() {
+        return Ok(TailState::Untouched);
+    }
+    let Some(base) = ops.iter().rposition(|op| !matches!(table.body(op), BodyRef::Delta(..))) else {
+        return Ok(TailState::Deltas);
+    };
+    let above = &ops[base + 1..];
+    let BodyRef::Image(image) = table.body(&ops[base]) else {
+        return match above.is_empty() {
+            true => Ok(TailState::Absent),
+            false => Err(Error::Damaged {
+                object: describe(snapshot, table, group),
+                why: "it was updated after it had been deleted".to_owned(),
+            }),
+        };
+    };
+    let mut folded = std::borrow::Cow::Borrowed(image);
+    for op in above {
+        folded = fold_one(folded, &table.body(op), snapshot.interpreter.as_ref())
+            .map_err(|e| interpret_error(snapshot, table, group, e))?;
+    }
+    let last = &ops[ops.len() - 1];
+    let moved = above.iter().any(|op| op.tenant == OpTenant::MayMove);
+    let tenant = match ops[base].tenant {
+        OpTenant::Known(number) if !moved => table.tenant(number).clone(),
+        _ => Tenant::new(snapshot.interpreter.tenant(table.name(last), &folded, &mut String::new())),
+    };
+    let image = match folded {
+        std::borrow::Cow::Borrowed(_) => TailImage::Op(base),
+        std::borrow::Cow::Owned(bytes) => TailImage::Folded(bytes),
+    };
+    Ok(TailState::Present { tenant, image })
+}
+
+/// The states of records whose deltas may have moved them to another tenant: looks below, at all tenants. `movers` are
+/// positions in the table, ascending.
+async fn place_movers(snapshot: &Snapshot, at: Tick, movers: &[usize], states: &mut [TailState]) -> Result<()> {
+    let table = &snapshot.table;
+    let mut rest = movers;
+    while let Some(first) = rest.first() {
+        let namespace = table.namespace(&table.groups()[*first]);
+        let count = rest.partition_point(|number| table.namespace(&table.groups()[*number]) == namespace);
+        let ids =
+            rest[..count].iter().filter_map(|n| split_key(table.key(&table.groups()[*n]))).map(|(_, id)| id.to_vec());
+        let selection = Selection { ids: Some(Arc::new(ids.collect())), ..Selection::default() };
+        for range in stretches(&snapshot.layers, namespace) {
+            let work = gather(&snapshot.inner, &snapshot.layers, namespace, &range, &selection, at).await?;
+            for tenant in work.into_values() {
+                tenant.for_each_key(|key, versions| {
+                    let Some(number) = table.find(key).filter(|number| rest[..count].binary_search(number).is_ok())
+                    else {
+                        return Ok(());
+                    };
+                    let group = &table.groups()[number];
+                    let wrong = |error| interpret_error(snapshot, table, group, error);
+                    if split_key(key).is_some_and(|(_, id)| range.contains(id))
+                        && let State::Present(below) =
+                            state_at(versions, at, snapshot.interpreter.as_ref()).map_err(wrong)?
+                    {
+                        states[number] = moved_state(snapshot, group, &below, at).map_err(wrong)?;
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+        rest = &rest[count..];
+    }
+    Ok(())
+}
+
+fn moved_state(
+    snapshot: &Snapshot,
+    group: &Group,
+    below: &[u8],
+    at: Tick,
+) -> Result<TailState, backstay_model::InterpretError> {
+    let table = &snapshot.table;
+    let ops = up_to(table.ops(group), at);
+    let mut folded = std::borrow::Cow::Borrowed(below);
+    for op in ops {
+        folded = fold_one(folded, &table.body(op), snapshot.interpreter.as_ref())?;
+    }
+    let name = ops.last().map_or("", |op| table.name(op));
+    let tenant = Tenant::new(snapshot.interpreter.tenant(name, &folded, &mut String::new()));
+    Ok(TailState::Present { tenant, image: TailImage::Folded(folded.into_owned()) })
+}
+
+fn interpret_error(snapshot: &Snapshot, table: &Table, group: &Group, error: backstay_model::InterpretError) -> Error {
+    Error::interpret(&describe(snapshot, table, group), error)
+}
+
+fn describe(snapshot: &Snapshot, table: &Table, group: &Group) -> String {
+    let id = split_key(table.key(group)).map_or(String::new(), |(_, id)| snapshot.interpreter.display_id(id));
+    format!("record {id} of namespace {}", table.namespace(group))
+}
