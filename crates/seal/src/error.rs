@@ -12,7 +12,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A sealed block failed authentication. Retrying cannot help.
-    #[error("sealed block {index} of kind {kind} does not open: the key is wrong, or its bytes were altered, cut or moved")]
+    #[error(
+        "sealed block {index} of kind {kind} does not open: the key is wrong, or its bytes were altered, cut or moved"
+    )]
     Tampered {
         /// The kind of block that was to be opened.
         kind: u8,

@@ -31,7 +31,9 @@ impl<const N: usize> Secret<N> {
     }
 
     /// Fills a new secret in place.
-    pub(crate) fn fill<E>(fill: impl FnOnce(&mut [u8; N]) -> std::result::Result<(), E>) -> std::result::Result<Self, E> {
+    pub(crate) fn fill<E>(
+        fill: impl FnOnce(&mut [u8; N]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<Self, E> {
         let mut secret = Self(Box::new([0; N]));
         fill(&mut secret.0)?;
         Ok(secret)

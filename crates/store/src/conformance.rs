@@ -81,7 +81,11 @@ async fn one_racer_wins(store: &Store) {
         assert_eq!(winners.len(), 1, "exactly one of {RACERS} creates succeeds");
         for result in results {
             let fair = matches!(&result, Ok(()) | Err(Error::AlreadyExists { .. }));
-            assert!(fair, "a loser is told that the object exists, not: {}", result.err().map_or(String::new(), |e| e.to_string()));
+            assert!(
+                fair,
+                "a loser is told that the object exists, not: {}",
+                result.err().map_or(String::new(), |e| e.to_string())
+            );
         }
         let content = store.get(&path).await.expect("the winner's object can be read");
         assert_eq!(content, format!("{:04096}", winners[0]), "the object is the winner's, whole");
@@ -93,8 +97,7 @@ async fn ranges_are_exact(store: &Store) {
     let path = "conformance/ranges";
     let content: Vec<u8> = (0..100_000u32).map(|at| (at % 251) as u8).collect();
     store.create(path, Bytes::from(content.clone())).await.expect("an object can be created");
-    let ranges: [Range<u64>; 7] =
-        [99_990..100_000, 0..1, 10..20, 20..30, 15..25, 50_000..50_000, 60_000..99_000];
+    let ranges: [Range<u64>; 7] = [99_990..100_000, 0..1, 10..20, 20..30, 15..25, 50_000..50_000, 60_000..99_000];
     let read = store.get_ranges(path, &ranges).await.expect("ranges can be read");
     assert_eq!(read.len(), ranges.len(), "as many answers as ranges");
     for (bytes, range) in read.iter().zip(&ranges) {
@@ -105,9 +108,7 @@ async fn ranges_are_exact(store: &Store) {
     assert!(store.get_ranges(path, &[]).await.expect("no ranges can be read").is_empty());
     for past in [99_999..100_001, 100_000..100_001, 200_000..200_010, 100_001..100_001] {
         let wanted = past.end;
-        let told = |answer: crate::Result<()>| {
-            matches!(answer, Err(Error::Short { path: named, wanted: end, size: 100_000 }) if named == path && end == wanted)
-        };
+        let told = |answer: crate::Result<()>| matches!(answer, Err(Error::Short { path: named, wanted: end, size: 100_000 }) if named == path && end == wanted);
         assert!(told(store.get_range(path, past.clone()).await.map(drop)), "a range past the end is short, {past:?}");
         let joined = store.get_ranges(path, &[0..10, 99_000..100_000, past.clone()]).await;
         assert!(told(joined.map(drop)), "a range past the end is short among others, {past:?}");
@@ -135,7 +136,14 @@ async fn empty_objects_are_objects(store: &Store) {
 
 async fn listings_are_sorted_and_whole(store: &Store) {
     // `-` sorts before `/` and `0` after it: a walk of folders alone would give another order.
-    let sorted = ["conformance/l/a", "conformance/l/b-c", "conformance/l/b/1", "conformance/l/b/2", "conformance/l/b0", "conformance/l2/x"];
+    let sorted = [
+        "conformance/l/a",
+        "conformance/l/b-c",
+        "conformance/l/b/1",
+        "conformance/l/b/2",
+        "conformance/l/b0",
+        "conformance/l2/x",
+    ];
     for path in sorted.iter().rev() {
         put(store, path, b"12").await;
     }

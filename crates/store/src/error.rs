@@ -103,7 +103,9 @@ impl Error {
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::NotFound => Self::NotFound { path },
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied { path, source: source.into() },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::Denied { path, source: source.into() }
+            }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path, source: source.into() },
             _ => Self::Io { action, path, source },
         }
@@ -115,7 +117,9 @@ impl Error {
         match source {
             Theirs::NotFound { .. } => Self::NotFound { path },
             Theirs::AlreadyExists { .. } | Theirs::Precondition { .. } => Self::AlreadyExists { path },
-            Theirs::PermissionDenied { source, .. } | Theirs::Unauthenticated { source, .. } => Self::Denied { path, source },
+            Theirs::PermissionDenied { source, .. } | Theirs::Unauthenticated { source, .. } => {
+                Self::Denied { path, source }
+            }
             Theirs::NotSupported { source } => {
                 Self::Unsupported { what: source.to_string(), hint: "use another kind of store".to_owned() }
             }
@@ -127,7 +131,9 @@ impl Error {
                 Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
                     Self::Denied { path, source: other.into() }
                 }
-                Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Self::Full { path, source: other.into() },
+                Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                    Self::Full { path, source: other.into() }
+                }
                 _ => Self::Unavailable { path, source: other.into() },
             },
         }

@@ -232,7 +232,8 @@ async fn library_ranges(
         _ => store.get_ranges(location, &wanted).await,
     };
     let exact = answer.as_ref().is_ok_and(|read| {
-        read.len() == wanted.len() && read.iter().zip(&wanted).all(|(bytes, range)| bytes.len() as u64 == range.end - range.start)
+        read.len() == wanted.len()
+            && read.iter().zip(&wanted).all(|(bytes, range)| bytes.len() as u64 == range.end - range.start)
     });
     let failed = |source| Error::from_store(path, source);
     if exact && wanted.len() == ranges.len() && !ranges.is_empty() {
@@ -248,7 +249,10 @@ async fn library_ranges(
         return Err(Error::Unavailable { path: path.to_owned(), source: "it gave fewer bytes than asked for".into() });
     }
     let mut read = read.into_iter();
-    Ok(ranges.iter().map(|range| if range.is_empty() { Bytes::new() } else { read.next().unwrap_or_default() }).collect())
+    Ok(ranges
+        .iter()
+        .map(|range| if range.is_empty() { Bytes::new() } else { read.next().unwrap_or_default() })
+        .collect())
 }
 
 /// Runs file work where it may block; in place when there is no runtime to leave.

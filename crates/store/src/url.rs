@@ -13,7 +13,8 @@ pub(crate) enum Place {
 
 /// Reads `file:…`, `memory:` or a plain folder; relative ones start at `base_dir`.
 pub(crate) fn read(url: &str, base_dir: &Path) -> Result<Place> {
-    let unsupported = |hint: &str| Err(Error::Unsupported { what: format!("the archive `{url}`"), hint: hint.to_owned() });
+    let unsupported =
+        |hint: &str| Err(Error::Unsupported { what: format!("the archive `{url}`"), hint: hint.to_owned() });
     let Some((scheme, rest)) = url.split_once(':') else {
         return unsupported("write a folder as `file:./archive` or `file:///absolute/folder`");
     };

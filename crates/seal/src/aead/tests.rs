@@ -55,9 +55,8 @@ fn every_flipped_bit_and_every_cut_is_refused() {
 fn a_moved_block_does_not_open() {
     let key = DataKey::generate().unwrap();
     let block = sealed(&key, &scope());
-    let opens = |scope: Scope, kind, index| {
-        key.segment_key(&scope).unwrap().open(kind, index, &mut block.clone()).is_ok()
-    };
+    let opens =
+        |scope: Scope, kind, index| key.segment_key(&scope).unwrap().open(kind, index, &mut block.clone()).is_ok();
     assert!(opens(scope(), 9, 0));
     assert!(!opens(scope(), 8, 0));
     assert!(!opens(scope(), 9, 1));

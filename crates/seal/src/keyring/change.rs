@@ -130,7 +130,13 @@ impl Keyring {
 
     /// Writes a new keyring at `path` that holds this tenant's keys in this vault and nothing else: enough to read the
     /// tenant's data and to verify signatures.
-    pub fn restrict_to_tenant(&self, vault: [u8; 16], tenant: &[u8], path: &Path, protection: Protection<'_>) -> Result<Self> {
+    pub fn restrict_to_tenant(
+        &self,
+        vault: [u8; 16],
+        tenant: &[u8],
+        path: &Path,
+        protection: Protection<'_>,
+    ) -> Result<Self> {
         let kek = Kek::create(protection)?;
         let ring = {
             let held = self.current()?;

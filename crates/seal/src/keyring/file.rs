@@ -123,7 +123,9 @@ impl KeyFile {
     pub(super) fn replace(&self, _lock: &Exclusive, content: &[u8], wipe: bool) -> Result<Stamp> {
         let fresh = self.beside(".new");
         match fs::remove_file(&fresh) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(self.io("write the keyring")(source)),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(self.io("write the keyring")(source));
+            }
             _ => {}
         }
         let mut options = OpenOptions::new();

@@ -215,7 +215,8 @@ fn stretch(words: &[u8], salt: &[u8; 16], cost: PassphraseCost) -> Result<Secret
 fn split(key: &Secret<32>) -> Result<(LessSafeKey, hmac::Key)> {
     let wrapping = expand(key, &[], &[b"backstay keyring wrap v1"])?;
     let sealing = expand(key, &[], &[b"backstay keyring seal v1"])?;
-    let wrapping = UnboundKey::new(&AES_256_GCM, wrapping.expose()).map_err(|_| Error::Cipher { action: "load a key" })?;
+    let wrapping =
+        UnboundKey::new(&AES_256_GCM, wrapping.expose()).map_err(|_| Error::Cipher { action: "load a key" })?;
     Ok((LessSafeKey::new(wrapping), hmac::Key::new(hmac::HMAC_SHA256, sealing.expose())))
 }
 
@@ -226,7 +227,11 @@ fn seal(key: &LessSafeKey, associated: &[u8], plain: &[u8]) -> Result<Vec<u8>> {
     let mut sealed = nonce.to_vec();
     sealed.extend_from_slice(plain);
     let tag = key
-        .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(associated), &mut sealed[NONCE_LEN..])
+        .seal_in_place_separate_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(associated),
+            &mut sealed[NONCE_LEN..],
+        )
         .map_err(|_| Error::Cipher { action: "wrap a key" })?;
     sealed.extend_from_slice(tag.as_ref());
     Ok(sealed)

@@ -103,6 +103,7 @@ impl Held {
 }
 
 fn shredded(entry: &Entry) -> Error {
-    let tenant = entry.tenant.as_ref().map_or_else(String::new, |tenant| String::from_utf8_lossy(&tenant.0).into_owned());
+    let tenant =
+        entry.tenant.as_ref().map_or_else(String::new, |tenant| String::from_utf8_lossy(&tenant.0).into_owned());
     Error::Shredded { tenant, when: entry.shredded.unwrap_or(entry.created) }
 }

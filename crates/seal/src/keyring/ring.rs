@@ -128,7 +128,13 @@ impl Ring {
     }
 
     /// The same entries with every key wrapped anew; None names the entry that does not open.
-    pub(super) fn rewrapped(&self, old: &Kek, new: &Kek, into: [u8; 16], keep: impl Fn(&Entry) -> bool) -> Result<Result<Self, KeyId>> {
+    pub(super) fn rewrapped(
+        &self,
+        old: &Kek,
+        new: &Kek,
+        into: [u8; 16],
+        keep: impl Fn(&Entry) -> bool,
+    ) -> Result<Result<Self, KeyId>> {
         let mut entries = Vec::with_capacity(self.entries.len());
         for entry in self.entries.iter().filter(|entry| keep(entry)) {
             let mut entry = entry.clone();

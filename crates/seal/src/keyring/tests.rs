@@ -196,7 +196,8 @@ fn a_shredded_tenant_is_gone_everywhere() {
 
     // The tenant may come back; its past may not.
     let fresh = tenant(&ring, b"acme");
-    let generations: Vec<_> = ring.entries().unwrap().into_iter().filter(|entry| entry.tenant.as_deref() == Some(b"acme")).collect();
+    let generations: Vec<_> =
+        ring.entries().unwrap().into_iter().filter(|entry| entry.tenant.as_deref() == Some(b"acme")).collect();
     assert_eq!(generations.last().map(|entry| (entry.id, entry.generation)), Some((fresh.id(), 3)));
     assert_eq!(generations[0].shredded, Some(400));
 }
@@ -276,7 +277,9 @@ fn a_wrapped_key_opens_only_in_its_own_entry() {
     tenant(&ring, b"b");
     let held = ring.hold();
     let [.., a, b] = held.ring.entries() else { panic!("two tenants") };
-    let open = |entry: &entry::Entry, ring: &[u8; 16], wrapped: &[u8]| held.kek.unwrap(&entry.associated_data(ring), wrapped).is_some();
+    let open = |entry: &entry::Entry, ring: &[u8; 16], wrapped: &[u8]| {
+        held.kek.unwrap(&entry.associated_data(ring), wrapped).is_some()
+    };
     let wrapped = &a.wrapped.as_ref().unwrap().0;
     assert!(open(a, &held.ring.id, wrapped));
     assert!(!open(b, &held.ring.id, wrapped));
@@ -312,17 +315,21 @@ fn writers_that_race_lose_nothing() {
     place.create();
     let handles: Vec<Keyring> = (0..4).map(|_| place.open().unwrap()).collect();
     let made: Vec<(Vec<u8>, KeyId)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = handles.iter().enumerate().map(|(writer, ring)| {
-            scope.spawn(move || {
-                let one = |round: usize| {
-                    let own = format!("tenant {writer}/{round}").into_bytes();
-                    let shared = format!("shared {round}").into_bytes();
-                    let keys = ring.tenant_keys(VAULT, &[&own, &shared], 1).unwrap();
-                    [(own, keys[0].id()), (shared, keys[1].id())]
-                };
-                (0..10).flat_map(one).collect::<Vec<_>>()
+        let threads: Vec<_> = handles
+            .iter()
+            .enumerate()
+            .map(|(writer, ring)| {
+                scope.spawn(move || {
+                    let one = |round: usize| {
+                        let own = format!("tenant {writer}/{round}").into_bytes();
+                        let shared = format!("shared {round}").into_bytes();
+                        let keys = ring.tenant_keys(VAULT, &[&own, &shared], 1).unwrap();
+                        [(own, keys[0].id()), (shared, keys[1].id())]
+                    };
+                    (0..10).flat_map(one).collect::<Vec<_>>()
+                })
             })
-        }).collect();
+            .collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     let ring = place.open().unwrap();
