@@ -1,21 +1,30 @@
 //! MongoDB's bytes, explained: everything about them that is pure.
 //!
 //! ```text
-//!   raw        BSON as bytes: elements in, elements out
-//!   id         record ids in an order of bytes that is the server's order
-//!   update     an oplog entry's change applied to a record
-//!   oplog      what an oplog entry is, and which records it changes
-//!   definition a collection's options and indexes, from the oplog or from the server's lists
-//!   tenants    whose record it is
-//!   filter     which records a query matches
-//!   extjson    bytes for people
+//!   interpreter   the whole, as the archive asks for it
+//!   oplog         what an oplog entry is, and which records it changes
+//!   update        an oplog entry's change applied to a record
+//!   definition    a collection's options and indexes, from the oplog or from the server's lists
+//!   scope         what is protected (patterns of names), and whose it is (tenants)
+//!   filter        which records a query matches
+//!   id            record ids in an order of bytes that is the server's order
+//!   extjson       bytes for people
+//!   raw           BSON as bytes: elements in, elements out
 //! ```
 //!
 //! Nothing here talks to a server or keeps state but a cache. Every byte may be hostile: wrong ones yield an
 //! [`InterpretError`](backstay_model::InterpretError), never a panic, and no memory beyond a small multiple of the input.
 
+pub mod definition;
+pub mod extjson;
 pub mod id;
+mod interpreter;
+pub mod oplog;
+mod pattern;
 pub mod raw;
+pub mod scope;
+pub mod tenants;
 pub mod update;
 
 pub use id::{decode_id, encode_id, id_of};
+pub use interpreter::{MongoInterpreter, UPDATE_DIFF, UPDATE_PATHS};
