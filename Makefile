@@ -6,7 +6,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/backstay/targe
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 RUN_TESTS := $(if $(NEXTEST),cargo nextest run,cargo test)
 # More arguments for the benchmark program, as in: make bench BENCH="--quick --only backup"
-BENCH ?=
+BENCH ?= --large
 
 .PHONY: help demo test bench soak lint
 

@@ -1,0 +1,5 @@
+//! The data sets that are set up, and what is measured on each.
+
+pub mod hot;
+pub mod large;
+pub mod whole;
