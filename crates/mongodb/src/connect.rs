@@ -1,0 +1,130 @@
+//! Reaching a deployment: one client for everything, and an early answer to “is this a replica set that we can use?”.
+//!
+//! A URI that names one host is followed to the whole replica set unless it says `directConnection=true`. Messages name
+//! hosts, never credentials.
+
+use std::time::Duration;
+
+use backstay_source::{Error, Result};
+use bson::{Document, doc};
+use mongodb::Client;
+use mongodb::options::{ClientOptions, ReadPreference, ReadPreferenceOptions, SelectionCriteria};
+
+use crate::failure::translate;
+
+/// How long to look for a usable server before giving up.
+const SELECTION_LIMIT: Duration = Duration::from_secs(10);
+
+/// Which member to read from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReadFrom {
+    /// A secondary when there is one: the primary is left to its own work.
+    #[default]
+    SecondaryPreferred,
+    /// The primary only.
+    Primary,
+}
+
+/// A client and what was learned while connecting.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    pub(crate) client: Client,
+    /// Hosts and ports as the URI names them, for messages.
+    pub(crate) hosts: String,
+    /// The replica set's name.
+    pub(crate) set: String,
+    pub(crate) read: SelectionCriteria,
+}
+
+impl Connection {
+    /// Connects and checks that this is a replica set. See [`crate::MongoDeployment::connect`] for the errors.
+    pub(crate) async fn open(uri: &str, read: ReadFrom) -> Result<Connection> {
+        let invalid = |error: mongodb::error::Error| Error::Configuration {
+            what: "the MongoDB connection string".to_owned(),
+            why: crate::failure::words(&error),
+        };
+        let mut options = ClientOptions::parse(uri).await.map_err(invalid)?;
+        let hosts = options.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        options.app_name = Some("backstay".to_owned());
+        options.server_selection_timeout.get_or_insert(SELECTION_LIMIT);
+        options.connect_timeout.get_or_insert(SELECTION_LIMIT);
+        let client = Client::with_options(options).map_err(invalid)?;
+        let hello = hello(&client, &hosts).await?;
+        let set = replica_set_name(&hello, &hosts)?;
+        let read = match read {
+            ReadFrom::SecondaryPreferred => ReadPreference::SecondaryPreferred {
+                options: Some(ReadPreferenceOptions::default()),
+            },
+            ReadFrom::Primary => ReadPreference::Primary,
+        };
+        let connection = Connection { client, hosts, set, read: SelectionCriteria::ReadPreference(read) };
+        connection.refuse_shards(&hello).await?;
+        Ok(connection)
+    }
+
+    /// Runs a command on the primary (or on the one server of a direct connection).
+    pub(crate) async fn command(&self, database: &str, command: Document, what: &str) -> Result<Document> {
+        self.client.database(database).run_command(command).await.map_err(|error| translate(what, &error))
+    }
+
+    /// The primary's view of the replica set.
+    pub(crate) async fn hello(&self) -> Result<Document> {
+        hello(&self.client, &self.hosts).await
+    }
+
+    async fn refuse_shards(&self, hello: &Document) -> Result<()> {
+        let refuse = |what: &str| {
+            Err(Error::Refused {
+                what: format!("connecting to {}", self.hosts),
+                why: format!("this is {what}; only replica sets that stand alone can be protected so far"),
+            })
+        };
+        if hello.contains_key("configsvr") {
+            return refuse("a config server of a sharded cluster");
+        }
+        let system = self.client.database("admin").collection::<Document>("system.version");
+        match system.find_one(doc! { "_id": "shardIdentity" }).await {
+            Ok(Some(_)) => refuse("a shard of a sharded cluster"),
+            // Without the right to read this collection the question stays open, and is no reason to stop.
+            Ok(None) | Err(_) => Ok(()),
+        }
+    }
+}
+
+async fn hello(client: &Client, hosts: &str) -> Result<Document> {
+    let reached = client.database("admin").run_command(doc! { "hello": 1 }).await;
+    reached.map_err(|error| match translate(&format!("connecting to {hosts}"), &error) {
+        Error::Unavailable { what, why } => Error::Unavailable { what, why: shorten(&why) },
+        other => other,
+    })
+}
+
+fn replica_set_name(hello: &Document, hosts: &str) -> Result<String> {
+    let what = format!("MongoDB at {hosts}");
+    if hello.get_str("msg").ok() == Some("isdbgrid") {
+        let why = "this is a router of a sharded cluster; only replica sets that stand alone can be protected so far";
+        return Err(Error::Refused { what: format!("connecting to {hosts}"), why: why.to_owned() });
+    }
+    if let Ok(name) = hello.get_str("setName") {
+        return Ok(name.to_owned());
+    }
+    let why = if hello.get_bool("isreplicaset").is_ok_and(|waiting| waiting) {
+        "the replica set is not initiated yet: run rs.initiate() on it first"
+    } else {
+        "this server stands alone and keeps no oplog: start it with --replSet NAME and run rs.initiate(), a set of \
+         one member is enough"
+    };
+    Err(Error::Configuration { what, why: why.to_owned() })
+}
+
+/// The driver appends a dump of what it knows of every server; a person needs the first sentence and the cause.
+fn shorten(why: &str) -> String {
+    let head = why.split(" Topology: ").next().unwrap_or(why).trim_end_matches(['.', ' ']);
+    match why.split_once("Error: ") {
+        Some((_, cause)) => {
+            let cause = cause.split([',', '}']).next().unwrap_or(cause).trim();
+            format!("{head} ({cause})")
+        }
+        None => head.to_owned(),
+    }
+}

@@ -1,0 +1,190 @@
+//! The façade: one deployment, as the contracts see it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use backstay_model::{IdRange, Interpreter, Tick};
+use backstay_source::{
+    Capabilities, Error, Namespace, Position, RecordBatch, Records, Result, Source, Start, Tail, Target, Topology, Write,
+    WriteMode, WriteReport,
+};
+
+use crate::connect::{Connection, ReadFrom};
+use crate::interpret::MongoInterpreter;
+use crate::interpret::scope::Include;
+use crate::interpret::tenants::{Rule, Rules};
+use crate::scan::{Owner, Request, Scan};
+use crate::tail::OplogTail;
+use crate::target::{holds_views, insertions};
+
+/// How to reach a deployment, and what of it is protected.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The connection string.
+    pub uri: String,
+    /// Patterns of the namespaces that are protected; all but the server's own when empty.
+    pub include: Vec<String>,
+    /// Whose records are whose; the first rule that matches wins.
+    pub tenants: Vec<Rule>,
+    /// Which member to read from.
+    pub read: ReadFrom,
+}
+
+/// A replica set. Cheap to clone: all clones share one client.
+#[derive(Clone)]
+pub struct MongoDeployment {
+    connection: Connection,
+    interpreter: Arc<MongoInterpreter>,
+}
+
+impl MongoDeployment {
+    /// Connects, within about ten seconds.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for a connection string, pattern or rule that cannot work, and for a server that is not
+    /// (yet) a member of a replica set; [`Error::Unavailable`] when no server answers; [`Error::Denied`] for wrong
+    /// credentials; [`Error::Refused`] for parts of a sharded cluster.
+    pub async fn connect(options: Options) -> Result<MongoDeployment> {
+        let wrong = |why| Error::Configuration { what: "the MongoDB source".to_owned(), why };
+        let include = Include::compile(options.include.iter().map(String::as_str)).map_err(wrong)?;
+        let rules = Rules::compile(options.tenants).map_err(wrong)?;
+        let interpreter = Arc::new(MongoInterpreter::new(include, rules));
+        let connection = Connection::open(&options.uri, options.read).await?;
+        Ok(MongoDeployment { connection, interpreter })
+    }
+}
+
+#[async_trait]
+impl Source for MongoDeployment {
+    fn interpreter(&self) -> Arc<dyn Interpreter> {
+        Arc::clone(&self.interpreter) as Arc<dyn Interpreter>
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { snapshot_scans: true, complete_feed: true }
+    }
+
+    async fn discover(&self) -> Result<Topology> {
+        self.connection.discover().await
+    }
+
+    async fn position(&self) -> Result<Position> {
+        self.connection.position().await
+    }
+
+    async fn snapshot(&self) -> Result<Tick> {
+        self.connection.snapshot().await
+    }
+
+    async fn namespaces(&self) -> Result<Vec<Namespace>> {
+        let scope = self.interpreter.scope();
+        self.connection.namespaces(&|name| scope.namespace(name).included).await
+    }
+
+    async fn split(&self, namespace: &Namespace, bytes: u64) -> Result<Vec<IdRange>> {
+        self.connection.split(namespace, bytes).await
+    }
+
+    async fn scan(&self, namespace: &Namespace, range: &IdRange, at: Tick) -> Result<Box<dyn Records>> {
+        Ok(Box::new(self.connection.scan_at(namespace, range, at).await?))
+    }
+
+    async fn tail(&self, start: Start) -> Result<Box<dyn Tail>> {
+        Ok(Box::new(OplogTail::start(self.connection.clone(), Arc::clone(&self.interpreter), start).await?))
+    }
+}
+
+#[async_trait]
+impl Target for MongoDeployment {
+    fn location(&self) -> String {
+        self.connection.hosts.clone()
+    }
+
+    async fn definitions(&self) -> Result<Vec<Namespace>> {
+        self.connection.namespaces(&|_| true).await
+    }
+
+    async fn create(&self, name: &str, definition: &[u8]) -> Result<()> {
+        self.connection.create(name, definition).await
+    }
+
+    async fn build_indexes(&self, name: &str, definition: &[u8]) -> Result<()> {
+        self.connection.build_indexes(name, definition).await
+    }
+
+    async fn definition_differences(&self, name: &str, definition: &[u8]) -> Result<Vec<String>> {
+        self.connection.definition_differences(name, definition).await
+    }
+
+    async fn scan(&self, name: &str, range: &IdRange, tenant: Option<&str>) -> Result<Box<dyn Records>> {
+        let known = self.interpreter.scope().namespace(name);
+        let rules = &known.owner;
+        let (owner, fields) = match (tenant, rules.constant()) {
+            (None, _) => (None, Vec::new()),
+            (Some(tenant), Some(all)) if all.as_str() == tenant => (None, Vec::new()),
+            (Some(_), Some(_)) => return Ok(Box::new(Nothing)),
+            (Some(tenant), None) => {
+                // The tenant of what no field assigns cannot be asked for by field.
+                let fields = if rules.otherwise().as_str() == tenant { Vec::new() } else { rules.paths() };
+                (Some(Owner { interpreter: self.interpreter(), tenant: tenant.to_owned() }), fields)
+            }
+        };
+        Ok(Box::new(self.connection.scan_live(name, range, owner, &fields).await?))
+    }
+
+    async fn fetch(&self, name: &str, ids: &[&[u8]]) -> Result<RecordBatch> {
+        self.connection.fetch(name, ids).await
+    }
+
+    async fn insert(&self, name: &str, records: &RecordBatch) -> Result<WriteReport> {
+        if holds_views(name) {
+            return self.connection.write_views(name, &insertions(records), WriteMode::Guarded).await;
+        }
+        self.connection.insert(name, records).await
+    }
+
+    async fn write(&self, name: &str, writes: &[Write<'_>], mode: WriteMode) -> Result<WriteReport> {
+        if holds_views(name) {
+            return self.connection.write_views(name, writes, mode).await;
+        }
+        self.connection.write(name, writes, mode).await
+    }
+}
+
+impl Connection {
+    /// Opens a scan of `namespace` as of `at`.
+    async fn scan_at(&self, namespace: &Namespace, range: &IdRange, at: Tick) -> Result<Scan> {
+        let changed = || Error::NamespaceChanged { name: namespace.name.clone() };
+        let (database, collection) = crate::catalog::cut(&namespace.name)?;
+        let before = self.listed(&namespace.name).await?.ok_or_else(changed)?;
+        let request = Request {
+            database: self.client.database(database),
+            collection: collection.to_owned(),
+            range: range.clone(),
+            at: Some(at),
+            collated: before.is_collated(),
+            average: namespace.bytes / namespace.records.max(1),
+            read: self.read.clone(),
+            filter: None,
+        };
+        let scan = Scan::open(request, None).await?;
+        // The open cursor stays with its collection, whatever becomes of the name: it is enough that the name stood for
+        // the wanted one after it was opened.
+        let after = self.listed(&namespace.name).await?.ok_or_else(changed)?;
+        if after.incarnation()? != namespace.incarnation {
+            return Err(changed());
+        }
+        Ok(scan)
+    }
+}
+
+/// No records.
+struct Nothing;
+
+#[async_trait]
+impl Records for Nothing {
+    async fn next(&mut self, batch: &mut RecordBatch) -> Result<bool> {
+        batch.clear();
+        Ok(false)
+    }
+}

@@ -1,0 +1,183 @@
+//! Following the oplog: every entry once, in the order in which changes became visible.
+//!
+//! ```text
+//!   local.oplog.rs ──▶ Pipe ──▶ sieve (is it wanted?) ──▶ assemble (is it visible yet?) ──▶ EntryBatch
+//!      to the majority point      skip what is not          buffer open transactions
+//!                                  included
+//! ```
+//!
+//! - Only entries that a majority holds are read: none is rolled back later.
+//! - **Continuity.** A position is the tick of an entry that was read. Opening at a position, the first entry that comes
+//!   must be that very one; anything else means that the feed no longer reaches back, or belongs to another history, and
+//!   is [`Error::RolledOver`].
+//! - A lost cursor (an election, a network fault) is opened again at the last position; [`PATIENCE`] limits for how long.
+//! - Entries are handed over as the server sent them. Not handed over: changes of records in namespaces that are not
+//!   included, and in the server's own databases. Commands and no-ops are all kept, and so are kinds that nobody knows.
+
+mod assemble;
+mod chain;
+mod follow;
+mod sieve;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use backstay_model::Tick;
+use backstay_source::{EntryBatch, Error, Result, Start, Tail};
+use mongodb::raw_batch_cursor::RawBatch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use self::assemble::{Assembler, Outcome};
+use self::follow::{Opened, open};
+use self::sieve::Sieve;
+use crate::connect::Connection;
+use crate::failure::{is_position_lost, translate, unexpected_reply};
+use crate::interpret::oplog::header;
+use crate::interpret::MongoInterpreter;
+use crate::pipe::Pipe;
+
+/// How long a call waits for something to come.
+const WAIT: Duration = Duration::from_secs(1);
+/// How long a lost feed is looked for before the caller is told.
+const PATIENCE: Duration = Duration::from_secs(30);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+const FOLLOWING: &str = "following the oplog";
+
+/// The oplog, being followed.
+pub(crate) struct OplogTail {
+    connection: Connection,
+    sieve: Sieve,
+    assembler: Assembler,
+    /// The tick of the last entry that was read.
+    position: Tick,
+    feed: Feed,
+    /// The reply that came when the feed was opened.
+    first: Option<RawBatch>,
+}
+
+enum Feed {
+    Open(Pipe),
+    /// Being opened again, since the instant at which it was lost.
+    Opening { task: JoinSet<Result<Opened>>, lost: Instant, pause: Duration },
+    /// The caller was told that it is lost; the next call starts over.
+    Lost,
+}
+
+impl OplogTail {
+    pub(crate) async fn start(connection: Connection, interpreter: Arc<MongoInterpreter>, start: Start) -> Result<OplogTail> {
+        let opened = open(&connection, start.resume).await?;
+        let mut tail = OplogTail {
+            sieve: Sieve::new(interpreter),
+            assembler: Assembler::new(start),
+            position: start.resume,
+            feed: Feed::Open(opened.pipe),
+            first: Some(opened.first),
+            connection,
+        };
+        for prepared in chain::prepared(&tail.connection, start.resume).await? {
+            let chain = chain::fetch(&tail.connection, prepared.last, start.resume).await?;
+            tail.assembler.adopt(prepared.key, chain);
+        }
+        Ok(tail)
+    }
+
+    async fn take(&mut self, reply: &RawBatch, batch: &mut EntryBatch) -> Result<()> {
+        let wrong = || unexpected_reply(FOLLOWING, "cursor");
+        for document in reply.doc_slices().map_err(|_| wrong())? {
+            let raw = document.ok().and_then(|value| value.as_document()).ok_or_else(wrong)?.as_bytes();
+            let entry = header(raw)?;
+            if entry.ts <= self.position {
+                continue;
+            }
+            if self.sieve.keeps(&entry) {
+                while let Outcome::Missing { key, last } = self.assembler.accept(&entry, raw, self.position, batch)? {
+                    let chain = chain::fetch(&self.connection, last, self.position).await?;
+                    self.assembler.adopt(key, chain);
+                }
+            }
+            self.position = entry.ts;
+        }
+        Ok(())
+    }
+
+    fn reopen(&self, pause: Duration, lost: Instant) -> Feed {
+        let (connection, position) = (self.connection.clone(), self.position);
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            tokio::time::sleep(pause).await;
+            open(&connection, position).await
+        });
+        Feed::Opening { task, lost, pause }
+    }
+
+    /// Waits a while for the next reply. `None`: nothing came yet.
+    async fn reply(&mut self) -> Result<Option<RawBatch>> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        match std::mem::replace(&mut self.feed, Feed::Lost) {
+            Feed::Lost => {
+                self.feed = self.reopen(Duration::ZERO, Instant::now());
+                Ok(None)
+            }
+            Feed::Open(mut pipe) => match timeout(WAIT, pipe.next()).await {
+                Err(_) => {
+                    self.feed = Feed::Open(pipe);
+                    Ok(None)
+                }
+                Ok(Some(Ok(reply))) => {
+                    self.feed = Feed::Open(pipe);
+                    Ok(Some(reply))
+                }
+                Ok(Some(Err(error))) if is_position_lost(&error) => {
+                    Err(Error::RolledOver { wanted: self.position, oldest: self.connection.oldest().await? })
+                }
+                Ok(Some(Err(error))) => match translate(FOLLOWING, &error) {
+                    Error::Unavailable { why, .. } => {
+                        tracing::info!(position = %self.position, why, "the oplog cursor was lost; opening it again");
+                        self.feed = self.reopen(FIRST_PAUSE, Instant::now());
+                        Ok(None)
+                    }
+                    other => Err(other),
+                },
+                Ok(None) => {
+                    self.feed = self.reopen(FIRST_PAUSE, Instant::now());
+                    Ok(None)
+                }
+            },
+            Feed::Opening { mut task, lost, pause } => match timeout(WAIT, task.join_next()).await {
+                Err(_) => {
+                    self.feed = Feed::Opening { task, lost, pause };
+                    Ok(None)
+                }
+                Ok(Some(Ok(Ok(opened)))) => {
+                    self.feed = Feed::Open(opened.pipe);
+                    Ok(Some(opened.first))
+                }
+                Ok(Some(Ok(Err(Error::Unavailable { .. })))) if lost.elapsed() < PATIENCE => {
+                    self.feed = self.reopen((pause.max(FIRST_PAUSE) * 2).min(LONGEST_PAUSE), lost);
+                    Ok(None)
+                }
+                Ok(Some(Ok(Err(error)))) => Err(error),
+                Ok(Some(Err(_)) | None) => {
+                    Err(Error::Unavailable { what: FOLLOWING.to_owned(), why: "the program is stopping".to_owned() })
+                }
+            },
+        }
+    }
+}
+
+#[async_trait]
+impl Tail for OplogTail {
+    async fn next(&mut self, batch: &mut EntryBatch) -> Result<()> {
+        batch.clear();
+        if let Some(reply) = self.reply().await? {
+            self.take(&reply, batch).await?;
+        }
+        self.assembler.finish(self.position, batch);
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! The entries of a transaction that lie before the position a tail was started at, found by walking backward.
+//!
+//! ```text
+//!   piece ◀──prevOpTime── piece ◀──prevOpTime── last or prepare      position ▲ somewhere in between
+//! ```
+
+use backstay_model::Tick;
+use backstay_source::{Error, Result};
+use bson::{Document, RawDocumentBuf, doc};
+use futures::TryStreamExt as _;
+
+use super::assemble::{Chain, Key};
+use super::FOLLOWING;
+use crate::connect::Connection;
+use crate::discover::{tick, timestamp};
+use crate::failure::translate;
+use crate::interpret::oplog::{Part, header};
+
+/// A transaction that is prepared and neither committed nor aborted.
+pub(super) struct Prepared {
+    pub(super) key: Key,
+    pub(super) last: Tick,
+}
+
+/// The transactions prepared at or before `position` that are still open. Their commit may be given a tick from their
+/// preparation on, so that a tail must know of them before it can tell how far it has come.
+pub(super) async fn prepared(connection: &Connection, position: Tick) -> Result<Vec<Prepared>> {
+    let collection = connection.client.database("config").collection::<RawDocumentBuf>("transactions");
+    let found = async { collection.find(doc! { "state": "prepared" }).await?.try_collect::<Vec<_>>().await };
+    let records = match found.await {
+        Ok(records) => records,
+        Err(error) => match translate("reading the open transactions", &error) {
+            // Without this right such a transaction is still found when it commits.
+            Error::Denied { .. } => return Ok(Vec::new()),
+            other => return Err(other),
+        },
+    };
+    let prepared = records.iter().filter_map(|record| {
+        let session = record.get_document("_id").ok()?.as_bytes().to_vec();
+        let number = record.get_i64("txnNum").ok()?;
+        let last = tick(record.get_document("lastWriteOpTime").ok()?.get_timestamp("ts").ok()?);
+        (last <= position).then_some(Prepared { key: Key { session, number }, last })
+    });
+    Ok(prepared.collect())
+}
+
+/// The pieces of a transaction from its first to the one at `last`. `fallback` is where to resume when its first piece
+/// is the oldest entry that there is.
+pub(super) async fn fetch(connection: &Connection, last: Tick, fallback: Tick) -> Result<Chain> {
+    let oplog = connection.oplog();
+    let lost = |error: &mongodb::error::Error| translate(FOLLOWING, error);
+    let mut pieces = Vec::new();
+    let (mut at, mut first, mut prepared) = (last, last, None);
+    while at > Tick::ZERO {
+        let found = oplog.find_one(doc! { "ts": timestamp(at) }).selection_criteria(connection.read.clone()).await;
+        let Some(piece) = found.map_err(|error| lost(&error))? else {
+            return Err(Error::RolledOver { wanted: at, oldest: connection.oldest().await? });
+        };
+        let bytes = piece.into_bytes();
+        let entry = header(&bytes)?;
+        first = at;
+        at = if entry.part() == Part::Pending { entry.prev_op_time } else { Tick::ZERO };
+        if entry.prepare {
+            prepared = Some(entry.ts);
+        }
+        pieces.push(bytes);
+    }
+    pieces.reverse();
+    let before = oplog
+        .clone_with_type::<Document>()
+        .find_one(doc! { "ts": { "$lt": timestamp(first) } })
+        .sort(doc! { "$natural": -1 })
+        .projection(doc! { "ts": 1 })
+        .selection_criteria(connection.read.clone())
+        .await
+        .map_err(|error| lost(&error))?;
+    let before = before.and_then(|entry| entry.get_timestamp("ts").ok()).map_or(fallback, tick);
+    Ok(Chain { pieces, before, prepared })
+}

@@ -1,0 +1,80 @@
+//! Opening a cursor on the oplog at a position, and making sure that it continues there.
+
+use std::time::Duration;
+
+use backstay_model::Tick;
+use backstay_source::{Error, Result};
+use bson::doc;
+use futures::StreamExt as _;
+use mongodb::options::CursorType;
+use mongodb::raw_batch_cursor::RawBatch;
+
+use super::{FOLLOWING, WAIT};
+use crate::connect::Connection;
+use crate::discover::timestamp;
+use crate::failure::{is_position_lost, translate, unexpected_reply};
+use crate::interpret::oplog::header;
+use crate::pipe::Pipe;
+
+/// How many entries to ask for at once: at usual sizes a few MiB, which is where larger replies stop being faster.
+const ENTRIES: u32 = 12_000;
+/// How long a member may lag behind the position.
+const LAG_LIMIT: u32 = 10;
+
+/// A feed that continues at the position.
+pub(super) struct Opened {
+    pub(super) pipe: Pipe,
+    /// The first reply; its first entry is the one at the position.
+    pub(super) first: RawBatch,
+}
+
+/// Opens the oplog at `position`.
+pub(super) async fn open(connection: &Connection, position: Tick) -> Result<Opened> {
+    let find = doc! {
+        "find": "oplog.rs",
+        "filter": { "ts": { "$gte": timestamp(position) } },
+        "tailable": true,
+        "awaitData": true,
+        "batchSize": i64::from(ENTRIES),
+        "readConcern": { "level": "majority" },
+    };
+    for _ in 0..LAG_LIMIT {
+        let mut cursor = connection
+            .client
+            .database("local")
+            .run_cursor_command(find.clone())
+            .cursor_type(CursorType::TailableAwait)
+            .selection_criteria(connection.read.clone())
+            .batch_size(ENTRIES)
+            .max_time(WAIT)
+            .batch()
+            .await
+            .map_err(|error| translate(FOLLOWING, &error))?;
+        // The first reply may be empty on a member that lags; the second waits for up to a second.
+        for _ in 0..2 {
+            match cursor.next().await {
+                Some(Ok(first)) => {
+                    if let Some(oldest) = first_tick(&first)? {
+                        return match oldest == position {
+                            true => Ok(Opened { pipe: Pipe::new(cursor), first }),
+                            false => Err(Error::RolledOver { wanted: position, oldest }),
+                        };
+                    }
+                }
+                Some(Err(error)) if is_position_lost(&error) => break,
+                Some(Err(error)) => return Err(translate(FOLLOWING, &error)),
+                None => break,
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let why = format!("the member that is read has not reached the position {position} yet");
+    Err(Error::Unavailable { what: FOLLOWING.to_owned(), why })
+}
+
+fn first_tick(reply: &RawBatch) -> Result<Option<Tick>> {
+    let wrong = || unexpected_reply(FOLLOWING, "cursor");
+    let Some(first) = reply.doc_slices().map_err(|_| wrong())?.into_iter().next() else { return Ok(None) };
+    let raw = first.ok().and_then(|value| value.as_document()).ok_or_else(wrong)?;
+    Ok(Some(header(raw.as_bytes())?.ts))
+}

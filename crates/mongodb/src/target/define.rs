@@ -1,0 +1,179 @@
+//! Namespaces by definition: creating them, their indexes, and comparing what is there.
+//!
+//! A definition is the archive's form of what the server lists (see `interpret/definition.rs`): `options` are those of the
+//! `create` command, `indexes` those of `createIndexes`. Not carried over: the name, the UUID (another life), and what the
+//! server derives by itself.
+
+use std::collections::BTreeMap;
+
+use backstay_source::{Error, Result};
+use bson::{RawDocumentBuf, doc};
+
+use super::{majority, views};
+use crate::catalog::cut;
+use crate::command::Command;
+use crate::connect::Connection;
+use crate::failure::translate;
+use crate::interpret::raw::{self, Element, kind, malformed};
+
+const BUCKETS: &str = "system.buckets.";
+
+impl Connection {
+    /// Creates the namespace `name`; the definition's secondary indexes are left for later.
+    pub(crate) async fn create(&self, name: &str, definition: &[u8]) -> Result<()> {
+        let (database, collection) = cut(name)?;
+        if views::holds_views(name) {
+            // The server makes it with the first view.
+            return Ok(());
+        }
+        let options = fields(part(definition, b"options")?)?;
+        let (collection, options) = match collection.strip_prefix(BUCKETS) {
+            // A time series: its buckets come with it, and most of their options.
+            Some(series) if options.contains_key(&b"timeseries"[..]) => {
+                let kept = [&b"timeseries"[..], b"expireAfterSeconds", b"collation"];
+                (series, options.into_iter().filter(|(name, _)| kept.contains(name)).collect())
+            }
+            _ => (collection, options),
+        };
+        let mut command = Command::new(&doc! { "create": collection, "writeConcern": majority() })?;
+        for element in options.values() {
+            command = command.element(element);
+        }
+        self.define(database, command.finish()?, &format!("creating {name}")).await
+    }
+
+    /// Builds the secondary indexes that `name` lacks, all in one pass over its records.
+    pub(crate) async fn build_indexes(&self, name: &str, definition: &[u8]) -> Result<()> {
+        let (database, collection) = cut(name)?;
+        let there = self.indexes(database, collection).await?.unwrap_or_default();
+        let there: Vec<&str> = there.iter().filter_map(|index| index.get_str("name").ok()).collect();
+        let wanted = indexes(definition)?;
+        let missing: Vec<_> = wanted.into_iter().filter(|(index, _)| !there.contains(&index.as_str())).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        // An index of a collection with a collation that names none has none; a command that names none inherits it.
+        let collated = fields(part(definition, b"options")?)?.contains_key(&b"collation"[..]);
+        let head = doc! { "createIndexes": collection, "writeConcern": { "w": "majority" } };
+        let command = Command::new(&head)?.array("indexes", |out| {
+            for (place, (_, index)) in missing.iter().enumerate() {
+                raw::put_index(out, kind::DOCUMENT, place);
+                let start = raw::open(out);
+                let mut own = false;
+                for element in raw::elements(index)? {
+                    let element = element?;
+                    own |= element.name == b"collation";
+                    raw::put(out, element.kind, element.name, element.value);
+                }
+                if collated && !own {
+                    let collation = raw::put_document(out, kind::DOCUMENT, b"collation");
+                    raw::put_string(out, b"locale", "simple")?;
+                    raw::close(out, collation)?;
+                }
+                raw::close(out, start)?;
+            }
+            Ok(())
+        })?;
+        let names: Vec<&str> = missing.iter().map(|(name, _)| name.as_str()).collect();
+        self.define(database, command.finish()?, &format!("building the indexes {} of {name}", names.join(", "))).await
+    }
+
+    /// In which respects `name` differs from a definition.
+    pub(crate) async fn definition_differences(&self, name: &str, definition: &[u8]) -> Result<Vec<String>> {
+        if views::holds_views(name) {
+            return Ok(Vec::new());
+        }
+        let Some(listed) = self.listed(name).await? else { return Ok(vec!["it does not exist".to_owned()]) };
+        let there = self.indexes(&listed.database, &listed.collection).await?.unwrap_or_default();
+        let live = listed.definition(&there)?;
+        let mut differences = Vec::new();
+        let (was, is) = (fields(part(definition, b"options")?)?, fields(part(&live, b"options")?)?);
+        for (option, element) in &was {
+            let option = String::from_utf8_lossy(option);
+            match is.get(option.as_bytes()) {
+                None => differences.push(format!("the option {option} is missing")),
+                Some(other) if !same(element, other) => differences.push(format!("the option {option} differs")),
+                Some(_) => {}
+            }
+        }
+        let added = is.keys().filter(|option| !was.contains_key(*option));
+        differences.extend(added.map(|option| format!("the option {} was added", String::from_utf8_lossy(option))));
+        let (was, is) = (indexes(definition)?, indexes(&live)?);
+        for (index, specification) in &was {
+            match is.get(index) {
+                None => differences.push(format!("the index {index} is missing")),
+                Some(other) if !same_index(specification, other)? => {
+                    differences.push(format!("the index {index} differs"));
+                }
+                Some(_) => {}
+            }
+        }
+        let added = is.keys().filter(|index| !was.contains_key(*index));
+        differences.extend(added.map(|index| format!("the index {index} was added")));
+        Ok(differences)
+    }
+
+    async fn define(&self, database: &str, command: RawDocumentBuf, what: &str) -> Result<()> {
+        let reply = self.client.database(database).run_raw_command(command).await;
+        let reply = reply.map_err(|error| translate(what, &error))?;
+        match reply.get_document("writeConcernError") {
+            Ok(concern) => Err(Error::Unavailable {
+                what: what.to_owned(),
+                why: concern.get_str("errmsg").unwrap_or("the majority did not acknowledge it").to_owned(),
+            }),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+fn part<'a>(definition: &'a [u8], name: &[u8]) -> Result<&'a [u8]> {
+    let found = raw::find(definition, name)?.and_then(|part| part.as_document().or_else(|| part.as_array()));
+    Ok(found.ok_or_else(|| malformed("definition", format!("it has no {}", String::from_utf8_lossy(name))))?)
+}
+
+fn fields(document: &[u8]) -> Result<BTreeMap<&[u8], Element<'_>>> {
+    let mut fields = BTreeMap::new();
+    for element in raw::elements(document)? {
+        let element = element?;
+        fields.insert(element.name, element);
+    }
+    Ok(fields)
+}
+
+fn indexes(definition: &[u8]) -> Result<BTreeMap<String, &[u8]>> {
+    let wrong = |why: &str| malformed("definition", why);
+    let mut indexes = BTreeMap::new();
+    for index in raw::elements(part(definition, b"indexes")?)? {
+        let index = index?.as_document().ok_or_else(|| wrong("an index is not a document"))?;
+        let name = raw::find(index, b"name")?.and_then(|name| name.as_str());
+        indexes.insert(name.ok_or_else(|| wrong("an index has no name"))?.to_owned(), index);
+    }
+    Ok(indexes)
+}
+
+/// Numbers are compared by value: the server and its drivers do not agree on their types.
+fn same(a: &Element<'_>, b: &Element<'_>) -> bool {
+    (a.kind, a.value) == (b.kind, b.value) || a.as_integer().is_some_and(|number| b.as_integer() == Some(number))
+}
+
+fn same_index(a: &[u8], b: &[u8]) -> Result<bool> {
+    let (a, b) = (fields(a)?, fields(b)?);
+    let equal = a.iter().all(|(name, element)| match b.get(name) {
+        // The order of fields matters in a key, and all of them are integers or names of kinds.
+        Some(other) if *name == b"key" => same_key(element.value, other.value),
+        Some(other) => same(element, other),
+        None => false,
+    });
+    Ok(equal && a.len() == b.len())
+}
+
+fn same_key(a: &[u8], b: &[u8]) -> bool {
+    let (Ok(mut a), Ok(mut b)) = (raw::elements(a), raw::elements(b)) else { return false };
+    loop {
+        match (a.next(), b.next()) {
+            (None, None) => return true,
+            (Some(Ok(a)), Some(Ok(b))) if a.name == b.name && same(&a, &b) => {}
+            _ => return false,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Inserting records that are known to be missing.
+//!
+//! Records go into the command as the bytes they are. A record that turns out to be there already, equal, counts as
+//! written: a call whose acknowledgement was lost can be made again.
+
+use std::collections::HashMap;
+
+use backstay_source::{Conflict, RecordBatch, Result, WriteReport};
+use bson::doc;
+
+use super::{DUPLICATE_KEY, MOST_BYTES, MOST_RECORDS, majority};
+use crate::catalog::cut;
+use crate::command::Command;
+use crate::connect::Connection;
+use crate::interpret::raw::{self, kind};
+
+impl Connection {
+    /// Inserts `records`; a record that a unique index refuses is a conflict, the others are written.
+    pub(crate) async fn insert(&self, name: &str, records: &RecordBatch) -> Result<WriteReport> {
+        let all: Vec<(&[u8], &[u8])> = records.iter().collect();
+        let mut report = WriteReport::default();
+        let mut start = 0;
+        while start < all.len() {
+            let rest = all.get(start..).unwrap_or_default();
+            let count = fitting(rest.iter().map(|(_, image)| image.len()));
+            let part = rest.get(..count).unwrap_or(rest);
+            self.insert_part(name, part, start, &mut report).await?;
+            start += part.len();
+        }
+        Ok(report)
+    }
+
+    async fn insert_part(
+        &self,
+        name: &str,
+        records: &[(&[u8], &[u8])],
+        start: usize,
+        report: &mut WriteReport,
+    ) -> Result<()> {
+        let (database, collection) = cut(name)?;
+        let head = doc! {
+            "insert": collection,
+            "ordered": false,
+            "bypassDocumentValidation": true,
+            "writeConcern": majority(),
+        };
+        let command = Command::new(&head)?.array("documents", |out| {
+            out.reserve(records.iter().map(|(_, image)| image.len() + 8).sum());
+            for (index, (_, image)) in records.iter().enumerate() {
+                raw::put_index(out, kind::DOCUMENT, index);
+                out.extend_from_slice(image);
+            }
+            Ok(())
+        })?;
+        let answer = self.write_command(database, command.finish()?, &format!("inserting into {name}")).await?;
+        report.written += answer.n;
+        if answer.failed.is_empty() {
+            return Ok(());
+        }
+        let duplicates = answer.failed.iter().filter(|(_, code, _)| *code == DUPLICATE_KEY);
+        let ids: Vec<&[u8]> = duplicates.filter_map(|(place, ..)| Some(records.get(*place)?.0)).collect();
+        let live = self.fetch(name, &ids).await?;
+        let live: HashMap<&[u8], &[u8]> = live.iter().collect();
+        for (place, _, why) in answer.failed {
+            match records.get(place) {
+                Some((id, image)) if live.get(id) == Some(image) => report.written += 1,
+                _ => report.conflicts.push(Conflict { write: start + place, why }),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many of the next records fit into one command; at least one.
+pub(super) fn fitting(sizes: impl Iterator<Item = usize>) -> usize {
+    let mut bytes = 0;
+    let mut count = 0;
+    for size in sizes.take(MOST_RECORDS) {
+        // An array element costs its kind, its index and a zero byte.
+        bytes += size + 8;
+        if bytes > MOST_BYTES && count > 0 {
+            break;
+        }
+        count += 1;
+    }
+    count
+}

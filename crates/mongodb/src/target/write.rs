@@ -1,0 +1,200 @@
+//! A plan's writes, each only while the record still is what the plan saw.
+//!
+//! ```text
+//!   update  q: { _id, $expr: { $eq: [ "$$ROOT", { $literal: <expected> } ] } }   u: <image>
+//! ```
+//!
+//! The guard compares whole records inside the server, so that no write of another can come between looking and writing.
+//! It sees the order of fields and the kinds of values, with two limits of the server's comparison: numbers compare by
+//! value (1 equals 1.0), and so do the zeros. A record that changed in nothing else is overwritten.
+//!
+//! A bulk's answer tells how many statements matched, not which. When some did not, those records are read again: one
+//! that now equals what it should become counts as written, any other is a conflict.
+
+use std::collections::HashMap;
+
+use backstay_source::{Conflict, Result, Write, WriteMode, WriteReport};
+use bson::doc;
+
+use super::insert::fitting;
+use super::{MOST_BYTES, majority};
+use crate::catalog::cut;
+use crate::command::Command;
+use crate::connect::Connection;
+use crate::interpret::raw::{self, Element, kind, malformed};
+use crate::interpret::encode_id;
+
+/// A write on its way: its place in the batch, its record's id, and what it does.
+#[derive(Debug, Clone)]
+pub(super) struct Statement<'a> {
+    pub(super) place: usize,
+    pub(super) id: Vec<u8>,
+    pub(super) field: Element<'a>,
+    pub(super) write: Write<'a>,
+}
+
+impl<'a> Statement<'a> {
+    fn new(place: usize, write: Write<'a>) -> Result<Statement<'a>> {
+        let record = match write {
+            Write::Insert { image } => image,
+            Write::Replace { expected, .. } | Write::Delete { expected } => expected,
+        };
+        let field = raw::find(record, b"_id")?.ok_or_else(|| malformed("record", "it has no _id"))?;
+        let mut id = Vec::new();
+        encode_id(field.kind, field.value, &mut id)?;
+        Ok(Statement { place, id, field, write })
+    }
+
+    /// What the record should be in the end; `None` for a deletion.
+    pub(super) fn goal(&self) -> Option<&'a [u8]> {
+        match self.write {
+            Write::Insert { image } | Write::Replace { image, .. } => Some(image),
+            Write::Delete { .. } => None,
+        }
+    }
+
+    /// What the record must be before, if the write is guarded by that.
+    pub(super) fn expected(&self) -> Option<&'a [u8]> {
+        match self.write {
+            Write::Insert { .. } => None,
+            Write::Replace { expected, .. } | Write::Delete { expected } => Some(expected),
+        }
+    }
+
+    fn size(&self, mode: WriteMode) -> usize {
+        let guard = if mode == WriteMode::Guarded { self.expected().map_or(0, <[u8]>::len) } else { 0 };
+        guard + self.goal().map_or(0, <[u8]>::len) + self.field.value.len() + 160
+    }
+}
+
+impl Connection {
+    /// Carries out `writes`; those that did not take effect are conflicts.
+    pub(crate) async fn write(&self, name: &str, writes: &[Write<'_>], mode: WriteMode) -> Result<WriteReport> {
+        let collated = self.listed(name).await?.is_some_and(|listed| listed.is_collated());
+        let mut report = WriteReport::default();
+        let (mut inserts, mut updates, mut deletes, mut single) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (place, write) in writes.iter().enumerate() {
+            let statement = Statement::new(place, *write)?;
+            let alone = mode == WriteMode::Guarded && (collated || statement.size(mode) > MOST_BYTES);
+            match (write, mode) {
+                (Write::Insert { .. }, WriteMode::Guarded) => inserts.push(statement),
+                _ if alone => single.push(statement),
+                (Write::Insert { .. } | Write::Replace { .. }, _) => updates.push(statement),
+                (Write::Delete { .. }, _) => deletes.push(statement),
+            }
+        }
+        self.insert_statements(name, &inserts, &mut report).await?;
+        for (verb, statements) in [("delete", &deletes), ("update", &updates)] {
+            let mut rest = statements.as_slice();
+            while !rest.is_empty() {
+                let count = fitting(rest.iter().map(|statement| statement.size(mode)));
+                let (part, later) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+                self.bulk(name, verb, part, mode, &mut report).await?;
+                rest = later;
+            }
+        }
+        self.write_guarded(name, &single, &mut report).await?;
+        report.conflicts.sort_by_key(|conflict| conflict.write);
+        Ok(report)
+    }
+
+    async fn insert_statements(&self, name: &str, inserts: &[Statement<'_>], report: &mut WriteReport) -> Result<()> {
+        let mut batch = backstay_source::RecordBatch::default();
+        for statement in inserts {
+            batch.push(&statement.id, statement.goal().unwrap_or_default());
+        }
+        let inserted = self.insert(name, &batch).await?;
+        report.written += inserted.written;
+        for conflict in inserted.conflicts {
+            let write = inserts.get(conflict.write).map_or(0, |statement| statement.place);
+            report.conflicts.push(Conflict { write, why: conflict.why });
+        }
+        Ok(())
+    }
+
+    async fn bulk(
+        &self,
+        name: &str,
+        verb: &str,
+        statements: &[Statement<'_>],
+        mode: WriteMode,
+        report: &mut WriteReport,
+    ) -> Result<()> {
+        let (database, collection) = cut(name)?;
+        let mut head = doc! { verb: collection, "ordered": false, "writeConcern": majority() };
+        if verb == "update" {
+            head.insert("bypassDocumentValidation", true);
+        }
+        let field = if verb == "update" { "updates" } else { "deletes" };
+        let command = Command::new(&head)?.array(field, |out| {
+            for (index, statement) in statements.iter().enumerate() {
+                raw::put_index(out, kind::DOCUMENT, index);
+                put_statement(out, statement, mode)?;
+            }
+            Ok(())
+        })?;
+        let what = format!("writing to {name}");
+        let answer = self.write_command(database, command.finish()?, &what).await?;
+        report.written += answer.n;
+        let places: Vec<usize> = answer.failed.iter().map(|(place, ..)| *place).collect();
+        let expected = u64::try_from(statements.len() - places.len().min(statements.len())).unwrap_or(0);
+        for (place, _, why) in answer.failed {
+            let write = statements.get(place).map_or(0, |statement| statement.place);
+            report.conflicts.push(Conflict { write, why });
+        }
+        if answer.n >= expected {
+            return Ok(());
+        }
+        report.written -= answer.n;
+        let unsure = statements.iter().enumerate().filter(|(place, _)| !places.contains(place)).map(|(_, s)| s);
+        self.look_again(name, &unsure.collect::<Vec<_>>(), report).await
+    }
+
+    /// Tells which statements took effect by what the records are now.
+    async fn look_again(&self, name: &str, unsure: &[&Statement<'_>], report: &mut WriteReport) -> Result<()> {
+        let ids: Vec<&[u8]> = unsure.iter().map(|statement| statement.id.as_slice()).collect();
+        let live = self.fetch(name, &ids).await?;
+        let live: HashMap<&[u8], &[u8]> = live.iter().collect();
+        for statement in unsure {
+            let now = live.get(statement.id.as_slice()).copied();
+            if now == statement.goal() {
+                report.written += 1;
+            } else {
+                report.conflicts.push(Conflict { write: statement.place, why: changed(now) });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a guarded write did not take effect, by what the record is now.
+pub(super) fn changed(now: Option<&[u8]>) -> String {
+    let why = if now.is_some() { "the record was changed meanwhile" } else { "the record was deleted meanwhile" };
+    why.to_owned()
+}
+
+/// `{q, u, upsert}` or `{q, limit}`.
+fn put_statement(out: &mut Vec<u8>, statement: &Statement<'_>, mode: WriteMode) -> Result<()> {
+    let start = raw::open(out);
+    let query = raw::put_document(out, kind::DOCUMENT, b"q");
+    raw::put(out, statement.field.kind, b"_id", statement.field.value);
+    if let (WriteMode::Guarded, Some(expected)) = (mode, statement.expected()) {
+        let expr = raw::put_document(out, kind::DOCUMENT, b"$expr");
+        let eq = raw::put_document(out, kind::ARRAY, b"$eq");
+        raw::put_string(out, b"0", "$$ROOT")?;
+        let literal = raw::put_document(out, kind::DOCUMENT, b"1");
+        raw::put(out, kind::DOCUMENT, b"$literal", expected);
+        for open in [literal, eq, expr] {
+            raw::close(out, open)?;
+        }
+    }
+    raw::close(out, query)?;
+    match statement.goal() {
+        Some(image) => {
+            raw::put(out, kind::DOCUMENT, b"u", image);
+            raw::put_bool(out, b"upsert", mode == WriteMode::Overwrite);
+        }
+        None => raw::put_int32(out, b"limit", 1),
+    }
+    Ok(raw::close(out, start)?)
+}
