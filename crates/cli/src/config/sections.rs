@@ -1,0 +1,73 @@
+//! The file as it is written. A name that means nothing is an error, because a misspelt setting protects nothing.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_saphyr::UserMessageFormatter;
+
+use super::check::Problem;
+use super::tenants::TenantRule;
+use super::{Kind, redact};
+use crate::pattern::NamespacePattern;
+
+/// The whole file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sections {
+    #[serde(default)]
+    pub repository: RepositorySection,
+    #[serde(default)]
+    pub keyring: KeyringSection,
+    #[serde(default)]
+    pub sources: BTreeMap<String, SourceSection>,
+}
+
+/// `repository:`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct RepositorySection {
+    pub url: Option<String>,
+}
+
+/// `keyring:`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct KeyringSection {
+    pub file: Option<String>,
+    pub passphrase_file: Option<String>,
+    pub passphrase_command: Option<String>,
+}
+
+/// `sources: NAME:`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceSection {
+    pub kind: Kind,
+    pub uri: Option<String>,
+    pub uri_file: Option<String>,
+    pub uri_command: Option<String>,
+    #[serde(default)]
+    pub include: Vec<NamespacePattern>,
+    #[serde(default)]
+    pub tenants: Vec<TenantRule>,
+}
+
+/// Reads the file's text; an error shows the lines around it, without their credentials.
+pub fn parse(text: &str, name: &str) -> Result<Sections, Problem> {
+    serde_saphyr::from_str(text).map_err(|error| {
+        let formatter = UserMessageFormatter;
+        let rendered =
+            error.render_with_options(serde_saphyr::render_options! { formatter: &formatter, source_name: Some(name) });
+        let location = error.location().map(|at| format!("line {}, column {}", at.line(), at.column()));
+        Problem { place: location.unwrap_or_default(), problem: redact::text(without_label(rendered.trim_end())) }
+    })
+}
+
+/// The rendered error without `error: line L column C: `, which the snippet below it says again.
+fn without_label(rendered: &str) -> &str {
+    let said = rendered.strip_prefix("error: ").unwrap_or(rendered);
+    match said.split_once(": ") {
+        Some((label, rest)) if label.starts_with("line ") && !label.contains('\n') => rest,
+        _ => said,
+    }
+}

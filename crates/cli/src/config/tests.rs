@@ -1,0 +1,113 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../tests/fixtures/backstay.yaml");
+
+/// Reads `yaml` as if it were in the folder `/etc/b`.
+fn inspect(yaml: &str, variables: &[(&str, &str)]) -> (Option<Config>, Vec<Problem>) {
+    let environment = Environment::from_iter(variables.iter().copied());
+    match sections::parse(yaml, "backstay.yaml") {
+        Ok(sections) => check::check(sections, Path::new("/etc/b/backstay.yaml"), &environment).unwrap(),
+        Err(problem) => (None, vec![problem]),
+    }
+}
+
+fn sound(yaml: &str, variables: &[(&str, &str)]) -> Config {
+    let (config, problems) = inspect(yaml, variables);
+    assert_eq!(problems, []);
+    config.unwrap()
+}
+
+fn problems(yaml: &str) -> Vec<String> {
+    inspect(yaml, &[]).1.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_example_of_the_contract_works_as_it_stands() {
+    let config = sound(EXAMPLE, &[]);
+    assert_eq!(config.repository, Repository::Folder("/etc/b/./archive".into()));
+    assert_eq!(config.keyring.file, Path::new("/etc/b/./backstay.keys"));
+    let shop = config.source("shop").unwrap();
+    assert_eq!(shop.uri.read().unwrap().expose(), "mongodb://127.0.0.1:27017/?replicaSet=rs0");
+    assert_eq!(shop.include.iter().map(NamespacePattern::as_str).collect::<Vec<_>>(), ["shop.*", "tenant_*.*"]);
+    assert_eq!(
+        shop.tenants,
+        [
+            TenantRule::Field { ns: "shop.*".parse().unwrap(), path: "tenant".into() },
+            TenantRule::Database { pattern: "tenant_{id}.*".into() },
+            TenantRule::Fixed { ns: "*".parse().unwrap(), tenant: "shared".into() },
+        ]
+    );
+    let missing = config.source("shpo").unwrap_err();
+    assert_eq!(missing.hint.as_deref(), Some("its sources are: shop"));
+}
+
+#[test]
+fn variables_win_over_the_file() {
+    let config = sound(
+        EXAMPLE,
+        &[
+            ("BACKSTAY_REPOSITORY_URL", "file:here"),
+            ("BACKSTAY_KEYRING_FILE", "keys"),
+            ("BACKSTAY_SOURCES_SHOP_URI", "mongodb://10.0.0.9"),
+            ("BACKSTAY_PASSPHRASE", "open"),
+        ],
+    );
+    assert_eq!(config.repository, Repository::Folder("here".into()));
+    assert_eq!(config.keyring.file, Path::new("keys"));
+    assert_eq!(config.keyring.passphrase.unwrap().read().unwrap().expose(), "open");
+    assert_eq!(config.sources["shop"].uri.read().unwrap().expose(), "mongodb://10.0.0.9");
+}
+
+#[test]
+fn a_secret_need_not_be_in_the_file() {
+    let yaml = "repository: {url: 'file:///a'}\nsources:\n  a-b: {kind: mongodb, uri_command: printf mongodb://x}\n";
+    let config = sound(yaml, &[]);
+    assert_eq!(config.repository, Repository::Folder("/a".into()));
+    assert_eq!(config.keyring.file, Path::new("/etc/b/backstay.keys"));
+    assert_eq!(config.sources["a-b"].uri.read().unwrap().expose(), "mongodb://x");
+    let shown = View::of(&config).to_yaml().unwrap();
+    assert!(shown.contains("from a command (sources.a-b.uri_command)") && !shown.contains("printf"), "{shown}");
+    let config = sound(yaml, &[("BACKSTAY_SOURCES_A_B_URI", "mongodb://ann:pw@y/")]);
+    let shown = View::of(&config).to_yaml().unwrap();
+    assert!(shown.contains("mongodb://ann:***@y/") && !shown.contains("pw"), "{shown}");
+}
+
+#[test]
+fn every_problem_is_named_with_its_place() {
+    let yaml = "
+repository: {url: 's3://bucket/a'}
+keyring: {passphrase_file: a, passphrase_command: b}
+sources:
+  a_b: {kind: mongodb, uri: 'http://x'}
+  a-b: {kind: mongodb}
+  'c d': {kind: mongodb, uri: mongodb://x, uri_file: y}
+";
+    assert_eq!(
+        problems(yaml),
+        [
+            "repository.url: this version cannot keep an archive at s3://; use file:PATH",
+            "keyring: both keyring.passphrase_file and keyring.passphrase_command are set; keep one of them",
+            "sources.a_b: its variable BACKSTAY_SOURCES_A_B_URI is that of the source a-b as well",
+            "sources.c d: a source's name is 1 to 63 letters, digits, hyphens and underscores",
+            "sources.a-b.uri: it is not said where the database is; add uri, or set BACKSTAY_SOURCES_A_B_URI",
+            "sources.a_b.uri: the URI does not begin with mongodb:// or mongodb+srv://",
+            "sources.c d: both sources.c d.uri and sources.c d.uri_file are set; keep one of them",
+        ]
+    );
+    assert_eq!(problems("{}").len(), 2);
+    for url in ["./archive", "file:", "file://host/a", "ftp://x"] {
+        assert_eq!(problems(&EXAMPLE.replace("file:./archive", url)).len(), 1, "{url}");
+    }
+}
+
+#[test]
+fn a_misspelt_setting_is_shown_where_it_stands() {
+    let yaml = "sources:\n  shop:\n    kind: mongodb\n    url: mongodb://ann:pw@h/\n";
+    let said = problems(yaml).concat();
+    assert!(said.contains("url") && said.contains("uri_file") && said.contains("4"), "{said}");
+    assert!(!said.contains("pw@"), "{said}");
+    let rule = problems(&EXAMPLE.replace("field: tenant", "feild: tenant")).concat();
+    assert!(rule.contains("feild"), "{rule}");
+}

@@ -1,0 +1,200 @@
+//! How a command ends badly: an exit code, what happened, and the next step.
+//!
+//! ```text
+//!   people (stderr)                       --json (stdout, last line)
+//!   error: no repository at ./archive     {"message_type":"error","schema_version":1,"code":"no_repository",
+//!     hint: make one with backstay init    "exit_code":10,"message":"no repository at ./archive","hint":"make one …"}
+//! ```
+//!
+//! With `--json` the error goes to stdout, because that is where a program reads; it is always the last line. The
+//! rooms below have errors of their own; each is turned into a [`Failure`] here at the edge, once.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::output::Output;
+
+/// The exit codes; a contract with scripts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// Done.
+    Done,
+    /// Failed for a reason that no other code names.
+    Failed,
+    /// The command line or the configuration is wrong.
+    Usage,
+    /// Finished, but a part of the source could not be read.
+    PartlyUnread,
+    /// There is no repository where the configuration says.
+    NoRepository,
+    /// Another process holds the lock.
+    Locked,
+    /// The key or the pass phrase does not open this.
+    WrongKey,
+    /// Somebody else must approve first.
+    ApprovalPending,
+    /// Not allowed, or not confirmed.
+    Denied,
+    /// A check or a drill found something.
+    CheckFailed,
+    /// The archive cannot restore that time.
+    Unrestorable,
+    /// Cancelled by a signal.
+    Cancelled,
+}
+
+impl Exit {
+    /// The process's exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::PartlyUnread => 3,
+            Exit::NoRepository => 10,
+            Exit::Locked => 11,
+            Exit::WrongKey => 12,
+            Exit::ApprovalPending => 13,
+            Exit::Denied => 14,
+            Exit::CheckFailed => 15,
+            Exit::Unrestorable => 16,
+            Exit::Cancelled => 130,
+        }
+    }
+
+    /// The word for it in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Exit::Done => "done",
+            Exit::Failed => "failed",
+            Exit::Usage => "usage",
+            Exit::PartlyUnread => "partly_unread",
+            Exit::NoRepository => "no_repository",
+            Exit::Locked => "locked",
+            Exit::WrongKey => "wrong_key",
+            Exit::ApprovalPending => "approval_pending",
+            Exit::Denied => "denied",
+            Exit::CheckFailed => "check_failed",
+            Exit::Unrestorable => "unrestorable",
+            Exit::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Why a command did not do what it was asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// How the process ends.
+    pub exit: Exit,
+    /// What happened, to which object, and why. Empty when there is nobody left to tell.
+    pub message: String,
+    /// The next step.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure without a hint.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Failure {
+        Failure { exit, message: message.into(), hint: None }
+    }
+
+    /// A failure for a reason that no other exit code names.
+    pub fn failed(message: impl Into<String>) -> Failure {
+        Failure::new(Exit::Failed, message)
+    }
+
+    /// A wrong command line or configuration.
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure::new(Exit::Usage, message)
+    }
+
+    /// The command was cancelled by a signal while `doing`.
+    pub fn cancelled(doing: &str) -> Failure {
+        Failure::new(Exit::Cancelled, format!("cancelled while {doing}"))
+    }
+
+    /// Whoever read standard output has closed it (`backstay ls … | head`): end without a word.
+    pub fn reader_gone() -> Failure {
+        Failure::failed("")
+    }
+
+    /// The same with the next step.
+    pub fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Tells the user: to stdout as a JSON line with `--json`, to stderr otherwise.
+    pub fn report(&self, output: &Output) {
+        if self.message.is_empty() {
+            return;
+        }
+        if output.is_json() {
+            // Nothing is left to be done when the reader of the error has gone as well.
+            let _ = output.message("error", &self.document());
+        } else {
+            output.note(&self.to_string());
+        }
+    }
+
+    fn document(&self) -> Document<'_> {
+        Document {
+            code: self.exit.name(),
+            exit_code: self.exit.code(),
+            message: &self.message,
+            hint: self.hint.as_deref(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    code: &'a str,
+    exit_code: u8,
+    message: &'a str,
+    hint: Option<&'a str>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n  hint: {}", hint.replace('\n', "\n        ")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn people_read_an_error_and_a_hint() {
+        let failure = Failure::new(Exit::NoRepository, "no repository at ./archive").hint("make one:\nbackstay init");
+        assert_eq!(failure.to_string(), "error: no repository at ./archive\n  hint: make one:\n        backstay init");
+    }
+
+    #[test]
+    fn programs_read_one_json_line() {
+        let (output, written) = Output::captured(true);
+        Failure::new(Exit::WrongKey, "the pass phrase is wrong").report(&output);
+        assert_eq!(
+            written.text(),
+            "{\"message_type\":\"error\",\"schema_version\":1,\"code\":\"wrong_key\",\"exit_code\":12,\
+             \"message\":\"the pass phrase is wrong\",\"hint\":null}\n"
+        );
+    }
+
+    #[test]
+    fn nobody_is_told_when_the_reader_has_gone() {
+        let (output, written) = Output::captured(true);
+        Failure::reader_gone().report(&output);
+        assert_eq!(written.text(), "");
+    }
+}
