@@ -8,7 +8,6 @@ use anyhow::{Context as _, Result};
 use backstay_testkit::ReplicaSet;
 use bson::{Bson, Document, RawDocumentBuf, Timestamp, doc};
 use futures::StreamExt as _;
-use mongodb::options::{CursorType, WriteConcern};
 use mongodb::{Client, Collection};
 use tokio::task::JoinSet;
 
@@ -97,7 +96,7 @@ pub async fn scan_oplog(client: &Client, from: Timestamp, to: Timestamp) -> Resu
 
 async fn drain(collection: &Collection<RawDocumentBuf>, filter: Document) -> Result<Scan> {
     let start = Instant::now();
-    let mut cursor = collection.find(filter).cursor_type(CursorType::NonTailable).batch().await?;
+    let mut cursor = collection.find(filter).batch().await?;
     let (mut count, mut bytes) = (0, 0);
     while let Some(batch) = cursor.next().await {
         let batch = batch?;
@@ -124,20 +123,14 @@ pub async fn update(client: &Client, seed: u64, documents: u64, from: u64, to: u
                     return Ok::<_, mongodb::error::Error>(());
                 }
                 let statements: Vec<Bson> = numbers.map(|number| statement(seed, documents, number)).collect();
-                let concern = WriteConcern::majority();
-                let command = doc! { "update": COLLECTION, "updates": statements, "ordered": false };
-                database.run_command(with_concern(command, &concern)).await?;
+                let concern = doc! { "w": "majority" };
+                let command =
+                    doc! { "update": COLLECTION, "updates": statements, "ordered": false, "writeConcern": concern };
+                database.run_command(command).await?;
             }
         });
     }
     finish(lanes).await
-}
-
-fn with_concern(mut command: Document, concern: &WriteConcern) -> Document {
-    if let Ok(concern) = bson::serialize_to_document(concern) {
-        command.insert("writeConcern", concern);
-    }
-    command
 }
 
 fn statement(seed: u64, documents: u64, number: u64) -> Bson {

@@ -7,7 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ use tempfile::TempDir;
 
 use crate::leash::{Leash, Signal};
 use crate::replica_set::temporary_folder;
+
+const LONGEST_RUN: Duration = Duration::from_secs(600);
 
 /// A place to run `backstay` in.
 #[derive(Debug)]
@@ -65,17 +67,9 @@ impl Backstay {
     /// Runs to the end, whatever that is.
     ///
     /// # Errors
-    /// When the program cannot be started.
+    /// When the program cannot be started, or hangs: it is killed after ten minutes.
     pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<Run> {
-        let mut command = self.command(args);
-        let line = describe(&command);
-        let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {line}"))?;
-        Ok(Run {
-            line,
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        self.spawn(args)?.wait(LONGEST_RUN)
     }
 
     /// Starts in the background; killed when the returned value is dropped or this process dies.
@@ -193,7 +187,7 @@ fn read_lossy(path: &Path) -> String {
 pub struct Run {
     /// The command, as typed.
     pub line: String,
-    /// The exit code; after a signal -1, or 128 and its number when the run was in the background.
+    /// The exit code; after a signal 128 and its number, as shells count.
     pub code: i32,
     /// All of stdout.
     pub stdout: String,
