@@ -1,1 +1,342 @@
+//! The fold against a plain model: a list of what was said, looked through from the start for every question.
+#![allow(clippy::unwrap_used)]
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::fact::Cover;
+
+const STREAMS: [&str; 2] = ["rs0", "rs1"];
+
+fn head(seq: u64) -> Head {
+    Head { seq, hash: [0; 32], written_at: 0 }
+}
+
+fn opened() -> Fact {
+    Fact::Opened { name: "shop".into(), kind: "toy".into(), identity: "x".into() }
+}
+
+fn empty() -> VaultState {
+    VaultState::open([1; 16], &[opened()], head(0)).unwrap()
+}
+
+fn id(number: u8) -> Id {
+    [number; 16]
+}
+
+fn t(tick: u64) -> Tick {
+    Tick::from_u64(tick)
+}
+
+fn segment(number: u8, shape: Shape, first: u64, last: u64) -> SegmentInfo {
+    SegmentInfo {
+        id: id(number),
+        shape,
+        bytes: 1,
+        raw_bytes: 1,
+        entries: 1,
+        first: t(first),
+        last: t(last),
+        hash: [0; 32],
+        covers: Vec::new(),
+        scan: None,
+        stream: (shape == Shape::Tail).then(|| STREAMS[0].to_owned()),
+    }
+}
+
+fn frontier(stream: &str, through: u64, resume: u64) -> Fact {
+    Fact::Frontier { stream: stream.to_owned(), through: t(through), resume: t(resume) }
+}
+
+fn nonsense(state: &VaultState, facts: &[Fact]) -> String {
+    match state.clone().fold(facts, head(9)) {
+        Err(Refusal::Nonsense(why)) => why,
+        other => panic!("{facts:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let mut state = empty();
+    let start = Fact::ScanStarted { scan: id(1), from: t(10) };
+    let tail = Fact::SegmentAdded(segment(1, Shape::Tail, 11, 20));
+    state.fold(&[start.clone(), tail, frontier("rs0", 20, 15)], head(1)).unwrap();
+
+    let end = |scan, consistent| Fact::ScanCompleted {
+        scan: id(scan),
+        consistent: t(consistent),
+        records: 0,
+        source_bytes: 0,
+    };
+    let opens = |after| Fact::GapOpened { after: t(after), cause: "c".into() };
+    let closes = |resumes| Fact::GapClosed { resumes: t(resumes) };
+    let added = |segment| Fact::SegmentAdded(segment);
+    let scanned = SegmentInfo { scan: Some(id(7)), ..segment(2, Shape::BaseRun, 1, 2) };
+    let homeless = SegmentInfo { stream: None, ..segment(2, Shape::Tail, 21, 22) };
+    let all = Cover { incarnation: backstay_model::Incarnation(1), range: backstay_model::IdRange::all() };
+    let covering = SegmentInfo { covers: vec![all], ..segment(2, Shape::DeltaRun, 1, 2) };
+    let cases: Vec<Vec<Fact>> = vec![
+        vec![opened()],
+        vec![start],
+        vec![frontier("rs0", 19, 15)],
+        vec![frontier("rs0", 21, 14)],
+        vec![frontier("rs0", 21, 23)],
+        vec![added(segment(2, Shape::Tail, 20, 22)), frontier("rs0", 22, 22)],
+        vec![added(segment(2, Shape::Tail, 21, 22))],
+        vec![added(segment(2, Shape::Tail, 21, 22)), frontier("rs0", 21, 21)],
+        vec![added(segment(2, Shape::DeltaRun, 3, 2))],
+        vec![added(scanned)],
+        vec![added(homeless)],
+        vec![added(covering)],
+        vec![end(2, 30)],
+        vec![end(1, 9)],
+        vec![end(1, 30), end(1, 30)],
+        vec![Fact::ScanAbandoned { scan: id(2), why: String::new() }],
+        vec![Fact::DriftFound { scan: id(2), at: t(1), records: 1 }],
+        vec![closes(30)],
+        vec![opens(21)],
+        vec![opens(20), opens(20)],
+        vec![opens(20), closes(20)],
+        vec![opens(20), closes(25), opens(20)],
+    ];
+    for facts in cases {
+        nonsense(&state, &facts);
+    }
+    assert!(VaultState::open([1; 16], &[], head(0)).is_err());
+    assert!(VaultState::open([1; 16], &[frontier("rs0", 1, 1)], head(0)).is_err());
+}
+
+#[test]
+fn what_another_writer_did_first_is_a_conflict() {
+    let mut state = empty();
+    state.fold(&[Fact::SegmentAdded(segment(1, Shape::DeltaRun, 1, 2))], head(1)).unwrap();
+    for facts in [vec![Fact::SegmentRemoved(id(2))], vec![Fact::SegmentAdded(segment(1, Shape::DeltaRun, 1, 2))]] {
+        assert!(matches!(state.clone().fold(&facts, head(2)), Err(Refusal::Conflict(_))));
+    }
+}
+
+#[test]
+fn coverage_starts_with_the_first_scan_and_ends_at_the_slowest_stream() {
+    let mut state = empty();
+    assert_eq!(state.coverage(), Coverage::default());
+    let facts = [
+        frontier("rs0", 40, 40),
+        frontier("rs1", 30, 30),
+        Fact::ScanStarted { scan: id(1), from: t(5) },
+        Fact::ScanCompleted { scan: id(1), consistent: t(10), records: 1, source_bytes: 1 },
+        Fact::ScanStarted { scan: id(2), from: t(20) },
+        Fact::ScanCompleted { scan: id(2), consistent: t(25), records: 1, source_bytes: 1 },
+        Fact::GapOpened { after: t(30), cause: "c".into() },
+    ];
+    state.fold(&facts, head(1)).unwrap();
+    let coverage = state.coverage();
+    assert_eq!((coverage.start, coverage.through), (Some(t(10)), t(30)));
+    assert_eq!(state.open_gap(), coverage.gaps.last());
+    state.fold(&[Fact::GapClosed { resumes: t(35) }, frontier("rs1", 50, 50)], head(2)).unwrap();
+    assert_eq!(state.open_gap(), None);
+    assert!(!state.coverage().contains(t(32)) && state.coverage().contains(t(40)));
+}
+
+/// One step of a random history, in small numbers so that steps meet.
+#[derive(Clone, Debug)]
+enum Step {
+    Tail { number: u8, stream: usize, length: u64, skip: u64 },
+    Run { number: u8, base: bool, first: u64, length: u64 },
+    Remove { number: u8 },
+    Frontier { stream: usize, through: u64, behind: u64 },
+    Scan { number: u8, what: u8, at: u64 },
+    Gap { at: u64, opens: bool },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0u8..12, 0usize..2, 0u64..4, 0u64..3)
+            .prop_map(|(number, stream, length, skip)| Step::Tail { number, stream, length, skip }),
+        2 => (0u8..12, any::<bool>(), 0u64..30, 0u64..5)
+            .prop_map(|(number, base, first, length)| Step::Run { number, base, first, length }),
+        2 => (0u8..12).prop_map(|number| Step::Remove { number }),
+        2 => (0usize..2, 0u64..40, 0u64..4)
+            .prop_map(|(stream, through, behind)| Step::Frontier { stream, through, behind }),
+        2 => (0u8..4, 0u8..4, 0u64..30).prop_map(|(number, what, at)| Step::Scan { number, what, at }),
+        1 => (0u64..40, any::<bool>()).prop_map(|(at, opens)| Step::Gap { at, opens }),
+    ]
+}
+
+/// What the step says, given how far its stream has come.
+fn facts_of(step: &Step, through: impl Fn(usize) -> u64) -> Vec<Fact> {
+    match *step {
+        Step::Tail { number, stream, length, skip } => {
+            // A skip of nothing makes an overlap, which must be refused.
+            let first = through(stream) + skip;
+            let mut tail = segment(number, Shape::Tail, first, first + length);
+            tail.stream = Some(STREAMS[stream].to_owned());
+            vec![Fact::SegmentAdded(tail), frontier(STREAMS[stream], first + length, first)]
+        }
+        Step::Run { number, base, first, length } => {
+            let shape = if base { Shape::BaseRun } else { Shape::DeltaRun };
+            vec![Fact::SegmentAdded(segment(number, shape, first, first + length))]
+        }
+        Step::Remove { number } => vec![Fact::SegmentRemoved(id(number))],
+        Step::Frontier { stream, through, behind } => {
+            vec![frontier(STREAMS[stream], through, through.saturating_sub(behind))]
+        }
+        Step::Scan { number, what, at } => vec![match what {
+            0 => Fact::ScanStarted { scan: id(number), from: t(at) },
+            1 => Fact::ScanCompleted { scan: id(number), consistent: t(at), records: at, source_bytes: 2 * at },
+            2 => Fact::ScanAbandoned { scan: id(number), why: "w".into() },
+            _ => Fact::DriftFound { scan: id(number), at: t(at), records: 1 },
+        }],
+        Step::Gap { at, opens: true } => vec![Fact::GapOpened { after: t(at), cause: "c".into() }],
+        Step::Gap { at, opens: false } => vec![Fact::GapClosed { resumes: t(at) }],
+    }
+}
+
+/// Answers by looking through everything that was said.
+struct Model(Vec<Fact>);
+
+impl Model {
+    fn live(&self) -> Vec<&SegmentInfo> {
+        let mut live: Vec<&SegmentInfo> = Vec::new();
+        for fact in &self.0 {
+            match fact {
+                Fact::SegmentAdded(segment) => live.push(segment),
+                Fact::SegmentRemoved(id) => live.retain(|segment| segment.id != *id),
+                _ => {}
+            }
+        }
+        live
+    }
+
+    fn shape(&self, shape: Shape) -> Vec<Id> {
+        let mut found: Vec<_> = self.live().into_iter().filter(|segment| segment.shape == shape).collect();
+        found.sort_by_key(|segment| (segment.first, segment.last, segment.id));
+        found.into_iter().map(|segment| segment.id).collect()
+    }
+
+    fn frontier(&self, stream: &str) -> Option<(Tick, Tick)> {
+        self.0.iter().rev().find_map(|fact| match fact {
+            Fact::Frontier { stream: of, through, resume } if of == stream => Some((*through, *resume)),
+            _ => None,
+        })
+    }
+
+    fn through(&self) -> Tick {
+        STREAMS.iter().filter_map(|stream| self.frontier(stream)).map(|(through, _)| through).min().unwrap_or_default()
+    }
+
+    fn completed(&self) -> Vec<(Id, Tick)> {
+        let ended = |fact: &Fact| match fact {
+            Fact::ScanCompleted { scan, consistent, .. } => Some((*scan, *consistent)),
+            _ => None,
+        };
+        self.0.iter().filter_map(ended).collect()
+    }
+
+    fn running(&self) -> Vec<Id> {
+        let mut running = Vec::new();
+        for fact in &self.0 {
+            match fact {
+                Fact::ScanStarted { scan, .. } => running.push(*scan),
+                Fact::ScanCompleted { scan, .. } | Fact::ScanAbandoned { scan, .. } => running.retain(|id| id != scan),
+                _ => {}
+            }
+        }
+        running.sort_unstable();
+        running
+    }
+
+    fn gaps(&self) -> Vec<(Tick, Option<Tick>)> {
+        let mut gaps = Vec::new();
+        for fact in &self.0 {
+            match fact {
+                Fact::GapOpened { after, .. } => gaps.push((*after, None)),
+                Fact::GapClosed { resumes } => gaps.last_mut().unwrap().1 = Some(*resumes),
+                _ => {}
+            }
+        }
+        gaps
+    }
+
+    /// Whether this may be said next; the rules once more, in other words.
+    fn allows(&self, fact: &Fact) -> bool {
+        let open = self.gaps().last().is_some_and(|gap| gap.1.is_none());
+        match fact {
+            Fact::Opened { .. } => false,
+            Fact::SegmentAdded(new) => {
+                let overlaps = new.stream.as_deref().and_then(|stream| self.frontier(stream));
+                let above = overlaps.is_none_or(|(through, _)| new.first > through);
+                self.live().iter().all(|old| old.id != new.id) && above
+            }
+            Fact::SegmentRemoved(id) => self.live().iter().any(|segment| segment.id == *id),
+            Fact::Frontier { stream, through, resume } => {
+                self.frontier(stream).is_none_or(|old| old.0 <= *through && old.1 <= *resume)
+            }
+            Fact::ScanStarted { scan, .. } => {
+                !self.running().contains(scan) && !self.completed().iter().any(|(id, _)| id == scan)
+            }
+            Fact::ScanCompleted { scan, consistent, .. } => {
+                let from = self.0.iter().rev().find_map(|fact| match fact {
+                    Fact::ScanStarted { scan: id, from } if id == scan => Some(*from),
+                    _ => None,
+                });
+                self.running().contains(scan) && from.is_some_and(|from| from <= *consistent)
+            }
+            Fact::ScanAbandoned { scan, .. } => self.running().contains(scan),
+            Fact::DriftFound { scan, .. } => {
+                self.running().contains(scan) || self.completed().iter().any(|(id, _)| id == scan)
+            }
+            Fact::GapOpened { after, .. } => {
+                let known = STREAMS.iter().any(|stream| self.frontier(stream).is_some());
+                let behind = self.gaps().last().is_none_or(|gap| gap.1.is_some_and(|resumes| resumes <= *after));
+                !open && behind && (!known || *after <= self.through())
+            }
+            Fact::GapClosed { resumes } => open && self.gaps().last().is_some_and(|gap| gap.0 < *resumes),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_fold_agrees_with_the_model(steps in proptest::collection::vec(step(), 1..60)) {
+        let mut state = empty();
+        let mut model = Model(Vec::new());
+        let mut seq = 0;
+        for step in &steps {
+            let facts = facts_of(step, |stream| model.frontier(STREAMS[stream]).map_or(0, |(through, _)| through.to_u64()));
+            let said = model.0.len();
+            let mut allowed = true;
+            for fact in &facts {
+                allowed = allowed && model.allows(fact);
+                model.0.push(fact.clone());
+            }
+            let mut next = state.clone();
+            let folded = next.fold(&facts, head(seq + 1));
+            prop_assert_eq!(folded.is_ok(), allowed, "{:?}: {:?}", facts, folded);
+            if !allowed {
+                model.0.truncate(said);
+                continue;
+            }
+            state = next;
+            seq += 1;
+
+            let ids = |segments: Vec<&Arc<SegmentInfo>>| segments.iter().map(|segment| segment.id).collect::<Vec<_>>();
+            prop_assert_eq!(state.head().seq, seq);
+            prop_assert_eq!(state.segments().len(), model.live().len());
+            prop_assert_eq!(ids(state.tails().collect()), model.shape(Shape::Tail));
+            prop_assert_eq!(ids(state.delta_runs().collect()), model.shape(Shape::DeltaRun));
+            prop_assert_eq!(ids(state.base_runs().collect()), model.shape(Shape::BaseRun));
+            for stream in STREAMS {
+                prop_assert_eq!(state.frontier(stream).map(|f| (f.through, f.resume)), model.frontier(stream));
+            }
+            let done: Vec<_> = state.completed_scans().iter().map(|scan| (scan.id, scan.consistent)).collect();
+            prop_assert_eq!(done, model.completed());
+            prop_assert_eq!(state.running_scans().map(|scan| scan.id).collect::<Vec<_>>(), model.running());
+            let coverage = state.coverage();
+            prop_assert_eq!(coverage.start, model.completed().first().map(|scan| scan.1));
+            prop_assert_eq!(coverage.through, model.through());
+            prop_assert_eq!(coverage.gaps.iter().map(|gap| (gap.after, gap.resumes)).collect::<Vec<_>>(), model.gaps());
+        }
+    }
+}
