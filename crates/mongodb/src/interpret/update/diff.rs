@@ -44,7 +44,29 @@ pub(super) fn apply(image: &[u8], diff: &[u8], out: &mut Vec<u8>) -> Result<()> 
     out.clear();
     out.reserve(image.len() + diff.len());
     let mut steps = Vec::with_capacity(8);
-    document(&mut steps, image, diff, out, MAX_DEPTH)
+    document(&mut steps, image, diff, out, MAX_DEPTH)?;
+    match raw::elements(out)?.next().transpose()? {
+        Some(first) if first.name == b"_id" => Ok(()),
+        _ => put_id_first(image, out),
+    }
+}
+
+/// The server stores `_id` first, and keeps it, whatever a pipeline makes of it; its diff shows the pipeline's order.
+#[cold]
+fn put_id_first(image: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    let Some(id) = raw::find(out, b"_id")?.or(raw::find(image, b"_id")?) else { return Ok(()) };
+    let mut ordered = Vec::with_capacity(out.len() + id.value.len() + 5);
+    let start = raw::open(&mut ordered);
+    raw::put(&mut ordered, id.kind, id.name, id.value);
+    for field in raw::elements(out)? {
+        let field = field?;
+        if field.name != b"_id" {
+            raw::put(&mut ordered, field.kind, field.name, field.value);
+        }
+    }
+    raw::close(&mut ordered, start)?;
+    *out = ordered;
+    Ok(())
 }
 
 /// True when a step of the outermost level is for the field `root`.

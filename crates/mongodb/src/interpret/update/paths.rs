@@ -1,8 +1,8 @@
 //! The `$v: 1` update: `$set` and `$unset` of dotted paths, as servers up to 4.4 log it.
 //!
 //! The paths are sorted once, part by part, so that at each level the changes below one field are neighbours: a group. The
-//! record is then walked as the diff's applier walks it, one group for one field. Fields that are missing are created
-//! in the order in which the entry names them. Where a path runs into a value that cannot hold it, the server's
+//! record is then walked as the diff's applier walks it, one group for one field. Fields that are missing are created in
+//! the order of their names' bytes, as those servers do whatever the entry's own order. Where a path runs into a value that cannot hold it, the server's
 //! secondaries leave the record as it is, and so does this; the exception is an array, which is padded with nulls.
 
 use backstay_model::InterpretError;
@@ -15,8 +15,6 @@ use crate::interpret::raw::{self, Element, MAX_DEPTH, Result, kind, malformed};
 struct Change<'a> {
     /// The parts of the path that lie below the level at hand.
     path: &'a [u8],
-    /// The change's place in the entry.
-    place: usize,
     value: Option<Element<'a>>,
 }
 
@@ -68,7 +66,7 @@ fn read(o: &[u8]) -> Result<Vec<Change<'_>>> {
         for element in raw::elements(inner)? {
             let element = element?;
             let value = (!unset).then_some(element);
-            changes.push(Change { path: element.name, place: changes.len(), value });
+            changes.push(Change { path: element.name, value });
         }
     }
     Ok(changes)
@@ -85,7 +83,6 @@ pub(super) fn apply(image: &[u8], o: &[u8], out: &mut Vec<u8>) -> Result<()> {
 /// The changes at or below one field.
 struct Group<'a, 'c> {
     name: &'a [u8],
-    place: usize,
     /// Sorted; their paths are what follows the name.
     below: &'c mut [Change<'a>],
     /// The one change of the field itself, if it is not below it.
@@ -107,7 +104,6 @@ fn groups<'a, 'c>(changes: &'c mut [Change<'a>]) -> Result<Vec<Group<'a, 'c>>> {
         let count = rest.iter().take_while(|change| change.split().0 == name).count();
         let (own, others) = rest.split_at_mut(count);
         rest = others;
-        let place = own.iter().map(|change| change.place).min().unwrap_or(0);
         let mut whole = None;
         for change in own.iter_mut() {
             match change.split().1 {
@@ -117,7 +113,7 @@ fn groups<'a, 'c>(changes: &'c mut [Change<'a>]) -> Result<Vec<Group<'a, 'c>>> {
             }
         }
         let below = if whole.is_some() { Default::default() } else { own };
-        groups.push(Group { name, place, below, whole, found: false });
+        groups.push(Group { name, below, whole, found: false });
     }
     Ok(groups)
 }
@@ -149,9 +145,7 @@ fn document<'a>(image: &[u8], changes: &mut [Change<'a>], out: &mut Vec<u8>, dep
         }
     }
     out.extend_from_slice(fields.between(copied, fields.position()));
-    groups.retain(|group| !group.found && group.sets());
-    groups.sort_by_key(|group| group.place);
-    for group in groups {
+    for group in groups.into_iter().filter(|group| !group.found && group.sets()) {
         create(group, |out, kind, name| {
             out.push(kind);
             out.extend_from_slice(name);

@@ -47,6 +47,13 @@ fn fields_are_edited_where_they_stand_and_new_ones_appended_in_order() {
     );
 }
 
+/// Found against a server: a pipeline that puts `_id` last, or takes it away.
+#[test]
+fn the_id_stays_first_whatever_the_diff_makes_of_it() {
+    diff(doc! { "_id": 1, "a": 1 }, doc! { "i": { "b": 2, "_id": 1 } }, doc! { "_id": 1, "a": 1, "b": 2 });
+    diff(doc! { "_id": 1, "a": 1 }, doc! { "d": { "_id": false } }, doc! { "_id": 1, "a": 1 });
+}
+
 #[test]
 fn a_diff_descends_and_leaves_null_where_the_type_is_another() {
     let image = doc! { "_id": 1, "d": { "x": 1 }, "sd": { "x": 1 }, "": { "x": 1 }, "n": 5, "arr": [1] };

@@ -1,0 +1,243 @@
+//! Writing to a real server: what was seen is what is changed, and everything else is told.
+#![allow(clippy::unwrap_used)]
+
+use anyhow::Result;
+use backstay_model::IdRange;
+use backstay_mongodb::interpret::id_of;
+use backstay_mongodb::interpret::tenants::{Origin, Rule};
+use backstay_mongodb::{MongoDeployment, Options};
+use backstay_source::{RecordBatch, Records, Source, Target, Write, WriteMode};
+use backstay_testkit::{ReplicaSet, require_mongod};
+use bson::{Bson, Document, RawDocumentBuf, doc, rawdoc};
+use mongodb::{Client, IndexModel};
+
+struct Stage {
+    _set: ReplicaSet,
+    client: Client,
+    deployment: MongoDeployment,
+}
+
+async fn stage() -> Result<Option<Stage>> {
+    if require_mongod().is_none() {
+        return Ok(None);
+    }
+    let set = ReplicaSet::start(backstay_testkit::Options::default()).await?;
+    let client = set.client().await?;
+    let tenants = vec![
+        Rule { ns: "shop.*".into(), origin: Origin::Field("who.tenant".into()) },
+        Rule { ns: "*".into(), origin: Origin::Fixed("shared".into()) },
+    ];
+    let deployment = MongoDeployment::connect(Options { uri: set.uri(), tenants, ..Options::default() }).await?;
+    Ok(Some(Stage { _set: set, client, deployment }))
+}
+
+fn raw(document: Document) -> RawDocumentBuf {
+    RawDocumentBuf::try_from(&document).unwrap()
+}
+
+fn tree(document: &RawDocumentBuf) -> Document {
+    Document::try_from(&**document).unwrap()
+}
+
+fn batch(documents: &[RawDocumentBuf]) -> RecordBatch {
+    let mut batch = RecordBatch::default();
+    for document in documents {
+        batch.push_with(document.as_bytes(), |id| id_of(document.as_bytes(), id)).unwrap();
+    }
+    batch
+}
+
+async fn live(deployment: &MongoDeployment, name: &str, tenant: Option<&str>) -> Vec<Document> {
+    let mut records = Target::scan(deployment, name, &IdRange::all(), tenant).await.unwrap();
+    let (mut batch, mut found) = (RecordBatch::default(), Vec::new());
+    while records.next(&mut batch).await.unwrap() {
+        found.extend(batch.iter().map(|(_, image)| bson::deserialize_from_slice(image).unwrap()));
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inserted_records_are_there_byte_for_byte() -> Result<()> {
+    let Some(Stage { deployment, client, .. }) = stage().await? else { return Ok(()) };
+    let shop = client.database("shop");
+    shop.run_command(doc! { "create": "orders", "validator": { "v": { "$exists": true } } }).await?;
+    let orders = shop.collection::<Document>("orders");
+    orders.create_index(IndexModel::builder().keys(doc! { "u": 1 }).options(
+        mongodb::options::IndexOptions::builder().unique(true).sparse(true).build()).build()).await?;
+    let big = "x".repeat(16 * 1024 * 1024 - 40);
+    let mut documents: Vec<RawDocumentBuf> = (0..1000).map(|n| rawdoc! { "_id": n, "": 1, "$a.b": n }).collect();
+    documents.push(rawdoc! { "_id": "big", "big": big.as_str() });
+    documents.push(rawdoc! { "_id": { "b": 1, "a": 2 } });
+    let all = batch(&documents);
+    let report = deployment.insert("shop.orders", &all).await?;
+    assert_eq!((report.written, report.conflicts), (1002, vec![]));
+    let ids: Vec<&[u8]> = all.iter().map(|(id, _)| id).collect();
+    let fetched = deployment.fetch("shop.orders", &ids).await?;
+    let mut expected: Vec<_> = all.iter().collect();
+    let mut found: Vec<_> = fetched.iter().collect();
+    expected.sort();
+    found.sort();
+    assert!(found == expected);
+
+    // Again: nothing changes, and what differs is told.
+    assert_eq!(deployment.insert("shop.orders", &all).await?.written, 1002);
+    let other = batch(&[rawdoc! { "_id": 1, "other": true }, rawdoc! { "_id": 5000, "u": 1 }, rawdoc! { "_id": 5001, "u": 1 }]);
+    let report = deployment.insert("shop.orders", &other).await?;
+    assert_eq!(report.written, 1);
+    assert_eq!(report.conflicts.iter().map(|conflict| conflict.write).collect::<Vec<_>>(), [0, 2]);
+    assert!(report.conflicts[1].why.contains("duplicate key"), "{}", report.conflicts[1].why);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guarded_write_leaves_what_changed_meanwhile() -> Result<()> {
+    let Some(Stage { deployment, client, .. }) = stage().await? else { return Ok(()) };
+    let shop = client.database("shop");
+    shop.run_command(doc! { "create": "words", "collation": { "locale": "en", "strength": 1 } }).await?;
+    for name in ["orders", "words"] {
+        let orders = shop.collection::<Document>(name);
+        let full = format!("shop.{name}");
+        let seen: Vec<RawDocumentBuf> = (0..8).map(|n| raw(doc! { "_id": n, "a": 1, "b": { "x": "y" }, "$l": [1, "$a"] })).collect();
+        orders.insert_many(seen.iter().map(tree)).await?;
+        let goal: Vec<RawDocumentBuf> = (0..8).map(|n| raw(doc! { "_id": n, "restored": true, "b.c": 1 })).collect();
+        // 0 untouched · 1 another value · 2 another order of fields · 3 gone · 4 another case · 5 already as wished
+        // 6 to be deleted, untouched · 7 to be deleted, changed
+        orders.update_one(doc! { "_id": 1 }, doc! { "$set": { "a": 2 } }).await?;
+        orders.replace_one(doc! { "_id": 2 }, doc! { "b": { "x": "y" }, "a": 1, "$l": [1, "$a"] }).await?;
+        orders.delete_one(doc! { "_id": 3 }).await?;
+        orders.update_one(doc! { "_id": 4 }, doc! { "$set": { "b.x": "Y" } }).await?;
+        orders.delete_one(doc! { "_id": 5 }).await?;
+        shop.collection::<RawDocumentBuf>(name).insert_one(&goal[5]).await?;
+        orders.update_one(doc! { "_id": 7 }, doc! { "$set": { "extra": 1 } }).await?;
+        let mut writes: Vec<Write> =
+            (0..6).map(|n| Write::Replace { expected: seen[n].as_bytes(), image: goal[n].as_bytes() }).collect();
+        writes.extend((6..8).map(|n| Write::Delete { expected: seen[n].as_bytes() }));
+        let fresh = raw(doc! { "_id": 100 });
+        writes.push(Write::Insert { image: fresh.as_bytes() });
+        let report = deployment.write(&full, &writes, WriteMode::Guarded).await?;
+        let conflicts: Vec<usize> = report.conflicts.iter().map(|conflict| conflict.write).collect();
+        assert_eq!((report.written, conflicts), (4, vec![1, 2, 3, 4, 7]), "{name}");
+        assert!(report.conflicts[2].why.contains("deleted"));
+        let now = live(&deployment, &full, None).await;
+        assert_eq!(now.len(), 7);
+        assert_eq!(now[0], tree(&goal[0]));
+
+        let report = deployment.write(&full, &writes, WriteMode::Overwrite).await?;
+        assert_eq!((report.written, report.conflicts), (8, vec![]), "{name}: a deletion of what is gone does nothing");
+        let mut expected: Vec<Document> = goal[..6].iter().map(tree).collect();
+        expected.push(doc! { "_id": 100 });
+        assert_eq!(live(&deployment, &full, None).await, expected, "{name}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_too_large_for_one_command_are_guarded_too() -> Result<()> {
+    let Some(Stage { deployment, client, .. }) = stage().await? else { return Ok(()) };
+    let orders = client.database("shop").collection::<Document>("orders");
+    let text = |letter: &str| letter.repeat(9 << 20);
+    let (seen, goal) = (raw(doc! { "_id": 1, "t": text("a") }), raw(doc! { "_id": 1, "t": text("b") }));
+    orders.insert_one(tree(&seen)).await?;
+    let writes = [Write::Replace { expected: seen.as_bytes(), image: goal.as_bytes() }];
+    assert_eq!(deployment.write("shop.orders", &writes, WriteMode::Guarded).await?.written, 1);
+    let other = raw(doc! { "_id": 1, "t": text("c") });
+    let writes = [Write::Replace { expected: seen.as_bytes(), image: other.as_bytes() }];
+    let report = deployment.write("shop.orders", &writes, WriteMode::Guarded).await?;
+    assert_eq!((report.written, report.conflicts.len()), (0, 1));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_tenants_records_come_however_they_are_found() -> Result<()> {
+    let Some(Stage { deployment, client, .. }) = stage().await? else { return Ok(()) };
+    let orders = client.database("shop").collection::<Document>("orders");
+    let tenant = |n: i32| match n % 50 {
+        0 => Bson::Int32(7),
+        1 => Bson::Double(7.0),
+        2 => Bson::String("7".into()),
+        3 => Bson::Null,
+        4 => Bson::String("{odd}".into()),
+        other => Bson::String(format!("t{}", other % 3)),
+    };
+    orders.insert_many((0..5000).map(|n| doc! { "_id": 5000 - n, "who": { "tenant": tenant(n) } })).await?;
+    for round in 0..2 {
+        for (name, count) in [("7", 300), ("_unassigned", 100), ("{odd}", 100), ("t1", 1500), ("nobody", 0)] {
+            let found = live(&deployment, "shop.orders", Some(name)).await;
+            assert_eq!(found.len(), count, "{name} {round}");
+            assert!(found.is_sorted_by_key(|document| document.get_i32("_id").unwrap()), "{name} {round}");
+        }
+        orders.create_index(IndexModel::builder().keys(doc! { "who.tenant": 1 }).build()).await?;
+    }
+    client.database("other").collection::<Document>("x").insert_one(doc! { "_id": 1 }).await?;
+    assert_eq!(live(&deployment, "other.x", Some("shared")).await.len(), 1);
+    assert_eq!(live(&deployment, "other.x", Some("t1")).await.len(), 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_is_made_again_with_its_indexes() -> Result<()> {
+    let Some(Stage { deployment, client, .. }) = stage().await? else { return Ok(()) };
+    let shop = client.database("shop");
+    let german = doc! { "locale": "de" };
+    let creates = [
+        doc! { "create": "plain" },
+        doc! { "create": "german", "collation": german.clone() },
+        doc! { "create": "capped", "capped": true, "size": 1 << 20, "max": 1000 },
+        doc! { "create": "checked", "validator": { "a": { "$gt": 1 } }, "validationLevel": "moderate" },
+        doc! { "create": "clustered", "clusteredIndex": { "key": { "_id": 1 }, "unique": true, "name": "c" } },
+    ];
+    for create in &creates {
+        shop.run_command(create.clone()).await?;
+    }
+    let simple = doc! { "locale": "simple" };
+    for name in ["plain", "german"] {
+        let indexes = vec![
+            doc! { "name": "a", "key": { "a": 1, "b": -1 }, "unique": true, "sparse": true },
+            doc! { "name": "p", "key": { "p": 1 }, "partialFilterExpression": { "p": { "$gt": 5 } } },
+            doc! { "name": "s", "key": { "s": 1 }, "collation": simple.clone() },
+            doc! { "name": "h", "key": { "h": 1 }, "hidden": true },
+            doc! { "name": "ttl", "key": { "t": 1 }, "expireAfterSeconds": 3600 },
+            doc! { "name": "text", "key": { "words": "text" }, "collation": simple.clone(), "default_language": "german" },
+        ];
+        shop.run_command(doc! { "createIndexes": name, "indexes": indexes }).await?;
+    }
+    for namespace in Source::namespaces(&deployment).await? {
+        let copy = namespace.name.replace("shop.", "copy.");
+        assert_eq!(deployment.definition_differences(&copy, &namespace.definition).await?, ["it does not exist"]);
+        deployment.create(&copy, &namespace.definition).await?;
+        let missing = deployment.definition_differences(&copy, &namespace.definition).await?;
+        assert!(missing.iter().all(|missing| missing.contains("index") && missing.contains("missing")), "{missing:?}");
+        deployment.build_indexes(&copy, &namespace.definition).await?;
+        let differences = deployment.definition_differences(&copy, &namespace.definition).await?;
+        assert!(differences.is_empty(), "{copy}: {differences:?}");
+        deployment.build_indexes(&copy, &namespace.definition).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_are_made_changed_and_removed_by_their_records() -> Result<()> {
+    let Some(Stage { deployment, client, .. }) = stage().await? else { return Ok(()) };
+    let shop = client.database("shop");
+    shop.collection::<Document>("orders").insert_many([doc! { "_id": 1 }, doc! { "_id": 2 }]).await?;
+    let pipeline = |n: i32| vec![doc! { "$match": { "_id": n } }];
+    shop.run_command(doc! { "create": "one", "viewOn": "orders", "pipeline": pipeline(1) }).await?;
+    let one = live(&deployment, "shop.system.views", None).await.remove(0);
+    shop.run_command(doc! { "drop": "one" }).await?;
+    let image = raw(one.clone());
+    let report = deployment.insert("shop.system.views", &batch(std::slice::from_ref(&image))).await?;
+    assert_eq!((report.written, report.conflicts), (1, vec![]));
+    assert_eq!(live(&deployment, "shop.system.views", None).await, [one.clone()]);
+    let mut two = one.clone();
+    two.insert("pipeline", pipeline(2));
+    let two = raw(two);
+    let replace = [Write::Replace { expected: image.as_bytes(), image: two.as_bytes() }];
+    assert_eq!(deployment.write("shop.system.views", &replace, WriteMode::Guarded).await?.written, 1);
+    assert_eq!(shop.collection::<Document>("one").find_one(doc! {}).await?, Some(doc! { "_id": 2 }));
+    let wrong = [Write::Delete { expected: image.as_bytes() }];
+    assert_eq!(deployment.write("shop.system.views", &wrong, WriteMode::Guarded).await?.conflicts.len(), 1);
+    let delete = [Write::Delete { expected: two.as_bytes() }];
+    assert_eq!(deployment.write("shop.system.views", &delete, WriteMode::Guarded).await?.written, 1);
+    assert!(live(&deployment, "shop.system.views", None).await.is_empty());
+    Ok(())
+}
