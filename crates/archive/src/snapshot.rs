@@ -131,6 +131,16 @@ impl Snapshot {
         View::new(self.clone(), at).await
     }
 
+    /// What the archive would say as of `at` if it had missed nothing: for comparing with the source, also in a gap.
+    pub async fn believed(&self, at: Tick) -> Result<View> {
+        View::new(self.clone(), at).await
+    }
+
+    /// Changes up to and with this tick are seen.
+    pub fn through(&self) -> Tick {
+        self.through
+    }
+
     /// Which instants can be restored.
     pub fn coverage(&self) -> Coverage {
         self.state.coverage()

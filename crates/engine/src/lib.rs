@@ -1,1 +1,33 @@
-//! engine
+//! The verbs: what Backstay does with a source and its archive.
+//!
+//! ```text
+//!   backup    scan ─▶ base runs            the first time; later only what differs, which is drift
+//!   capture   feed ─▶ tails                until told to stop; a gap is named, scanned over, and closed
+//!   restore   view as of T ⟷ target        compare, write what differs, read back, prove
+//!   diff      view as of T1 ⟷ view as of T2
+//! ```
+//!
+//! Every verb takes its vault, its source or target, a [`Monitor`] to report to and be cancelled by, and gives back a
+//! report. Verbs of one vault may run at the same time in several processes: they meet in the ledger.
+
+mod backup;
+mod capture;
+mod compare;
+mod diff;
+mod error;
+mod journal;
+mod monitor;
+mod proof;
+mod restore;
+mod scan;
+mod scope;
+
+pub use backup::{BackupOptions, BackupReport, backup};
+pub use capture::{CaptureOptions, CaptureReport, Until, capture};
+pub use diff::{Difference, DifferenceKind, diff};
+pub use error::{Error, Result};
+pub use journal::{Run, RunState, runs};
+pub use monitor::{Monitor, Phase, Status};
+pub use proof::{Proof, ProofScope};
+pub use restore::{ConflictPolicy, Destination, Plan, RestoreReport, RestoreRequest, restore};
+pub use scope::Scope;

@@ -14,6 +14,7 @@
 mod batch;
 mod change;
 mod coverage;
+mod crash;
 mod interpreter;
 mod namespace;
 mod range;
@@ -24,6 +25,7 @@ mod world;
 pub use batch::{EntryBatch, RecordBatch};
 pub use change::{Body, BodyRef, Change, Operator, TenantHint};
 pub use coverage::{Coverage, Gap, Span};
+pub use crash::{CRASH_POINTS, crash_point};
 pub use interpreter::{InterpretError, Interpreter, NamespaceInfo, NamespaceKind};
 pub use namespace::Incarnation;
 pub use range::IdRange;

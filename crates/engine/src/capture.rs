@@ -1,0 +1,300 @@
+//! Following a source's changes.
+//!
+//! ```text
+//!   tail ──▶ batches ──▶ (every few seconds or MiB) tail segment ──▶ commit: segment, frontier
+//!                                                    one in flight while the next is collected
+//! ```
+//!
+//! Each commit carries the tail and the frontier together, so that a change is either behind the frontier and held, or
+//! ahead of it and read again. Two captures of one source do no harm: whoever commits second finds the frontier moved,
+//! drops what it collected, and goes on from there.
+//!
+//! When the feed no longer reaches back to the frontier, changes are lost for good. That is committed first, as a gap
+//! with its cause; then the source is scanned again, and the gap ends where the scan is consistent.
+
+use std::time::Duration;
+
+use backstay_archive::Vault;
+use backstay_ledger::{Fact, Frontier, SegmentInfo};
+use backstay_model::{EntryBatch, Tick, crash_point};
+use backstay_source::{Source, Start, Tail};
+use tokio::task::JoinSet;
+
+use crate::backup::scan_over_gap;
+use crate::monitor::Meter;
+use crate::{Error, Monitor, Phase, Result};
+
+/// When to stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Until {
+    /// When everything that the source had committed at the start is held.
+    Now,
+    /// When everything up to and with this tick is held.
+    Tick(Tick),
+    /// When told to.
+    Cancelled,
+}
+
+/// How to follow.
+#[derive(Clone, Copy, Debug)]
+pub struct CaptureOptions {
+    /// When to stop.
+    pub until: Until,
+    /// How long changes may be held in memory before they are committed.
+    pub tick: Duration,
+}
+
+impl Default for CaptureOptions {
+    fn default() -> CaptureOptions {
+        CaptureOptions { until: Until::Cancelled, tick: Duration::from_secs(2) }
+    }
+}
+
+/// What was captured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CaptureReport {
+    /// How many entries of the feed were archived.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Everything up to and with this tick is held.
+    pub through: Tick,
+    /// How far that is behind the clock, in seconds.
+    pub lag_seconds: u64,
+    /// How many gaps were found.
+    pub gaps: u64,
+}
+
+/// Entries in one tail segment: enough to compress well and to make commits rare, little enough to hold twice.
+const TAIL_LEN: usize = 16 << 20;
+
+/// A frontier that moves without entries is committed this often at most.
+const IDLE_COMMIT_MS: u64 = 30_000;
+
+/// How long a source may be out of reach before a capture that is to end by itself gives up.
+const PATIENCE_MS: u64 = 60_000;
+
+/// Follows `source` into `vault`.
+pub async fn capture(
+    vault: &Vault,
+    source: &dyn Source,
+    options: CaptureOptions,
+    monitor: &Monitor,
+) -> Result<CaptureReport> {
+    follow(vault, source, options, monitor, true).await
+}
+
+/// Like [`capture`], for the scan that is to close the open gap: does not begin another one.
+pub(crate) async fn capture_in_gap(
+    vault: &Vault,
+    source: &dyn Source,
+    options: CaptureOptions,
+    monitor: &Monitor,
+) -> Result<CaptureReport> {
+    follow(vault, source, options, monitor, false).await
+}
+
+async fn follow(
+    vault: &Vault,
+    source: &dyn Source,
+    options: CaptureOptions,
+    monitor: &Monitor,
+    close_gaps: bool,
+) -> Result<CaptureReport> {
+    let stream = only_stream(source).await?;
+    let until = match options.until {
+        Until::Now => Some(source.position().await?.committed),
+        Until::Tick(tick) => Some(tick),
+        Until::Cancelled => None,
+    };
+    let mut report = CaptureReport::default();
+    let mut meter = Meter::new(monitor, Phase::Capture, None);
+    let mut trouble_since: Option<u64> = None;
+    let world = vault.repository().world().clone();
+    loop {
+        let state = vault.refresh().await?;
+        let Some(frontier) = state.frontier(&stream) else {
+            return Err(Error::NoBase { source_name: vault.name().to_owned() });
+        };
+        report.through = frontier.through;
+        report.lag_seconds = world.now().saturating_sub(u64::from(frontier.through.seconds()));
+        if close_gaps && state.open_gap().is_some() && !monitor.is_cancelled() {
+            Box::pin(scan_over_gap(vault, source, monitor)).await?;
+            continue;
+        }
+        if monitor.is_cancelled() || until.is_some_and(|until| until <= frontier.through) {
+            return Ok(report);
+        }
+        let start = Start { resume: frontier.resume, through: frontier.through };
+        let followed = match source.tail(start).await {
+            Ok(tail) => {
+                let mut follower = Follower {
+                    vault,
+                    stream: &stream,
+                    options,
+                    until,
+                    monitor,
+                    meter: &mut meter,
+                    frontier,
+                    in_flight: JoinSet::new(),
+                };
+                follower.follow(tail).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        report.entries = meter.records();
+        report.bytes = meter.bytes();
+        match followed {
+            Ok(Progress::Done) => {}
+            Ok(Progress::Overtaken) => tracing::info!("another capture moved the frontier; going on from there"),
+            Err(Error::Source(backstay_source::Error::RolledOver { wanted, oldest })) if close_gaps => {
+                open_gap(vault, &stream, wanted, oldest).await?;
+                report.gaps += 1;
+            }
+            Err(Error::Source(error @ backstay_source::Error::Unavailable { .. })) => {
+                let moved = vault.state().await.frontier(&stream) != Some(frontier);
+                let since = *trouble_since.get_or_insert(world.elapsed_ms());
+                if moved {
+                    trouble_since = None;
+                } else if until.is_some() && world.elapsed_ms().saturating_sub(since) > PATIENCE_MS {
+                    return Err(error.into());
+                }
+                tracing::warn!(%error, "the source is out of reach; trying again");
+                monitor.sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        trouble_since = None;
+    }
+}
+
+/// The one change feed of a source.
+pub(crate) async fn only_stream(source: &dyn Source) -> Result<String> {
+    let topology = source.discover().await?;
+    match <[String; 1]>::try_from(topology.streams) {
+        Ok([stream]) => Ok(stream),
+        Err(streams) => Err(Error::Source(backstay_source::Error::Refused {
+            what: format!("following {}", topology.product),
+            why: format!("it has {} change feeds; this version follows exactly one", streams.len()),
+        })),
+    }
+}
+
+/// Commits that changes were lost.
+async fn open_gap(vault: &Vault, stream: &str, wanted: Tick, oldest: Tick) -> Result<()> {
+    let cause = format!(
+        "the change feed had rolled over: it was to be read from {wanted} on, but reached back to {oldest} only"
+    );
+    tracing::warn!(cause, "changes were lost; scanning the source again");
+    vault
+        .commit(|state| {
+            let after = state.frontier(stream).map_or(Tick::ZERO, |frontier| frontier.through);
+            Ok(match state.open_gap() {
+                Some(_) => Vec::new(),
+                None => vec![Fact::GapOpened { after, cause: cause.clone() }],
+            })
+        })
+        .await?;
+    crash_point("capture.gap-opened");
+    Ok(())
+}
+
+enum Progress {
+    /// What was asked for is held, or it was told to stop.
+    Done,
+    /// Another process moved the frontier.
+    Overtaken,
+}
+
+struct Follower<'a> {
+    vault: &'a Vault,
+    stream: &'a str,
+    options: CaptureOptions,
+    until: Option<Tick>,
+    monitor: &'a Monitor,
+    meter: &'a mut Meter,
+    /// The newest frontier that this follower has committed.
+    frontier: Frontier,
+    /// The tail that is being stored, and the frontier to commit with it.
+    in_flight: JoinSet<Result<(Option<SegmentInfo>, Frontier), backstay_archive::Error>>,
+}
+
+impl Follower<'_> {
+    async fn follow(&mut self, mut tail: Box<dyn Tail>) -> Result<Progress> {
+        let world = self.vault.repository().world().clone();
+        let tick_ms = u64::try_from(self.options.tick.as_millis()).unwrap_or(u64::MAX);
+        let mut held: Vec<EntryBatch> = Vec::new();
+        let mut held_bytes = 0;
+        let mut held_since = world.elapsed_ms();
+        let mut reached = self.frontier;
+        loop {
+            let mut batch = EntryBatch::default();
+            let next = tail.next(&mut batch).await;
+            if next.is_ok() {
+                reached = Frontier { through: batch.through.max(reached.through), resume: batch.resume };
+                self.meter.add(batch.len() as u64, batch.bytes() as u64);
+                held_bytes += batch.bytes();
+                if !batch.is_empty() {
+                    if held.is_empty() {
+                        held_since = world.elapsed_ms();
+                    }
+                    held.push(batch);
+                }
+            }
+            let finished = next.is_err()
+                || self.monitor.is_cancelled()
+                || self.until.is_some_and(|until| until <= reached.through);
+            let age = world.elapsed_ms().saturating_sub(held_since);
+            let due = if held.is_empty() { age >= IDLE_COMMIT_MS } else { age >= tick_ms || held_bytes >= TAIL_LEN };
+            if finished || due {
+                if !self.commit_in_flight().await? {
+                    return Ok(Progress::Overtaken);
+                }
+                self.store(std::mem::take(&mut held), reached);
+                held_bytes = 0;
+                held_since = world.elapsed_ms();
+            }
+            if finished {
+                let won = self.commit_in_flight().await?;
+                next?;
+                return Ok(if won { Progress::Done } else { Progress::Overtaken });
+            }
+        }
+    }
+
+    /// Starts storing a tail.
+    fn store(&mut self, batches: Vec<EntryBatch>, frontier: Frontier) {
+        let (vault, stream) = (self.vault.clone(), self.stream.to_owned());
+        self.in_flight.spawn(async move { Ok((vault.write_tail(&stream, batches).await?, frontier)) });
+    }
+
+    /// Waits for the tail that is being stored and commits it; false when another process moved the frontier.
+    async fn commit_in_flight(&mut self) -> Result<bool> {
+        let Some(stored) = self.in_flight.join_next().await else { return Ok(true) };
+        let (tail, reached) = stored.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        crash_point("capture.tail-stored");
+        if tail.is_none() && reached == self.frontier {
+            return Ok(true);
+        }
+        let (stream, expected) = (self.stream, self.frontier);
+        let mut won = true;
+        self.vault
+            .commit(|state| {
+                won = state.frontier(stream) == Some(expected);
+                if !won {
+                    return Ok(Vec::new());
+                }
+                let mut facts: Vec<Fact> = tail.iter().cloned().map(Fact::SegmentAdded).collect();
+                let Frontier { through, resume } = reached;
+                facts.push(Fact::Frontier { stream: stream.to_owned(), through, resume });
+                Ok(facts)
+            })
+            .await?;
+        crash_point("capture.tail-committed");
+        if won {
+            self.frontier = reached;
+        }
+        Ok(won)
+    }
+}

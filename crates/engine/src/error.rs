@@ -1,0 +1,55 @@
+//! What can go wrong in a verb; each variant is a decision for the caller.
+
+use backstay_model::Tick;
+
+/// The result of a verb.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database failed or refused.
+    #[error(transparent)]
+    Source(#[from] backstay_source::Error),
+    /// The archive failed or refused.
+    #[error(transparent)]
+    Archive(#[from] backstay_archive::Error),
+    /// There is nothing to follow on from.
+    #[error("nothing of `{source_name}` has been backed up yet")]
+    NoBase {
+        /// The source's name.
+        source_name: String,
+    },
+    /// Nothing in the archive is what was asked for.
+    #[error("{0}")]
+    NothingSelected(String),
+    /// Records changed while they were being restored, and the policy is to stop.
+    #[error("{count} records of {namespace} changed while they were being restored; the first is {first}: {why}")]
+    Conflict {
+        /// The namespace's name in the target.
+        namespace: String,
+        /// How many writes did not take effect.
+        count: usize,
+        /// The id of the first.
+        first: String,
+        /// Why it did not.
+        why: String,
+    },
+    /// The target does not hold what was restored.
+    #[error("the target's content differs from the archive's as of {at}")]
+    NotProved {
+        /// The instant.
+        at: Tick,
+    },
+    /// A run's journal cannot be read.
+    #[error("{object}: {why}")]
+    Journal {
+        /// The object.
+        object: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The caller asked to stop. What was committed stays.
+    #[error("cancelled")]
+    Cancelled,
+}

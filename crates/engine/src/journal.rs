@@ -1,0 +1,116 @@
+//! The journal of restores: what was run, with which plan, and how it ended.
+//!
+//! ```text
+//!   vaults/{source}/runs/{id}/0-begun       before the first write
+//!   vaults/{source}/runs/{id}/1-ended       after the proof
+//! ```
+//! Objects are created and never changed, sealed under the vault key, and carry JSON.
+
+use backstay_archive::{Repository, Vault};
+use backstay_seal::Scope as SealScope;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Plan, Proof, Result};
+
+/// What journal entries are sealed for; no other room uses this number.
+const PURPOSE: u8 = 16;
+/// The kind of a journal entry among sealed parts.
+const ENTRY: u8 = 16;
+const MAGIC: &[u8; 8] = b"BKSTAYJ1";
+
+/// How a run stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// It began and has not ended: it is running, or was interrupted. Running it again finishes it.
+    Begun,
+    /// It ended, and its proof is equal.
+    Proved,
+    /// It ended with an error or an unequal proof.
+    Failed,
+}
+
+/// One restore.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// Its id: 32 hexadecimal digits.
+    pub id: String,
+    /// Its source.
+    pub source: String,
+    /// When it began, in Unix seconds.
+    pub began: u64,
+    /// The instant that was restored, as `SECONDS:ORDINAL`.
+    pub at: String,
+    /// Into what: `in-place` or the target's location.
+    pub target: String,
+    /// What was selected, in words.
+    pub selection: String,
+    /// The head of the ledger it read from.
+    pub commit: u64,
+    /// How it stands.
+    pub state: RunState,
+    /// What it wrote, once it has ended.
+    pub plan: Option<Plan>,
+    /// How many writes took effect.
+    pub written: u64,
+    /// The proof, once it has one.
+    pub proof: Option<Proof>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// How long it took, in milliseconds.
+    pub milliseconds: u64,
+}
+
+impl Run {
+    pub(crate) async fn record(&self, vault: &Vault) -> Result<()> {
+        let part = if self.state == RunState::Begun { "0-begun" } else { "1-ended" };
+        let path = format!("{}{}/{part}", prefix(vault.name()), self.id);
+        let world = vault.repository().world();
+        let (segment, salt) = (world.id(), world.salt());
+        let mut sealed = serde_json::to_vec(self).expect("a run is plain data");
+        let wrong = |error: backstay_seal::Error| Error::Journal { object: path.clone(), why: error.to_string() };
+        let mut sealer = vault.vault_key().sealer(&scope(vault, segment, salt)).map_err(wrong)?;
+        sealer.seal(ENTRY, &mut sealed).map_err(wrong)?;
+        let file = [MAGIC.as_slice(), &segment, &salt, &sealed].concat();
+        match vault.repository().store().create(&path, Bytes::from(file)).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(Error::Archive(error.into())),
+        }
+    }
+}
+
+fn prefix(vault: &str) -> String {
+    format!("vaults/{vault}/runs/")
+}
+
+fn scope(vault: &Vault, segment: [u8; 16], salt: [u8; 32]) -> SealScope {
+    SealScope { format: 1, vault: vault.id(), segment, salt, purpose: PURPOSE }
+}
+
+/// The restores of a source, oldest first.
+pub async fn runs(repository: &Repository, source: &str) -> Result<Vec<Run>> {
+    let vault = repository.vault(source).await?;
+    let mut runs: Vec<Run> = Vec::new();
+    for object in repository.store().list(&prefix(source)).await.map_err(backstay_archive::Error::from)? {
+        let file = repository.store().get(&object.path).await.map_err(backstay_archive::Error::from)?;
+        let run = open(&vault, &file).map_err(|why| Error::Journal { object: object.path, why })?;
+        match runs.last_mut() {
+            Some(last) if last.id == run.id => *last = run,
+            _ => runs.push(run),
+        }
+    }
+    runs.sort_by(|a, b| a.began.cmp(&b.began).then(a.id.cmp(&b.id)));
+    Ok(runs)
+}
+
+fn open(vault: &Vault, file: &[u8]) -> Result<Run, String> {
+    let cut = || "it is cut".to_owned();
+    let rest = file.strip_prefix(MAGIC).ok_or("it is not a journal entry")?;
+    let (segment, rest) = rest.split_first_chunk::<16>().ok_or_else(cut)?;
+    let (salt, sealed) = rest.split_first_chunk::<32>().ok_or_else(cut)?;
+    let key = vault.vault_key().segment_key(&scope(vault, *segment, *salt)).map_err(|error| error.to_string())?;
+    let mut plain = Vec::new();
+    key.open_into(ENTRY, 0, sealed, &mut plain).map_err(|error| error.to_string())?;
+    serde_json::from_slice(&plain).map_err(|error| error.to_string())
+}

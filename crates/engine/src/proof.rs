@@ -1,0 +1,126 @@
+//! Proving a restore: what the archive says and what the target answers, each as one digest.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use backstay_archive::Selection;
+use backstay_model::{IdRange, Incarnation, Interpreter, RecordBatch};
+use backstay_seal::Digest;
+use backstay_source::Target;
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+
+use crate::monitor::Meter;
+use crate::{Monitor, Result};
+
+/// What a proof is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProofScope {
+    /// Every record that the restore compared: those with a change since the instant. The others are known to stand as
+    /// they did, because the archive covers every change in between.
+    Changed,
+    /// Every selected record of the target.
+    Full,
+}
+
+/// The digests of both sides, as hexadecimal summaries.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Proof {
+    /// The digest of the records that the archive holds.
+    pub archive: String,
+    /// The digest of the records that the target gave back.
+    pub target: String,
+    /// True when they are the same.
+    pub equal: bool,
+    /// How many records the target gave back.
+    pub records: u64,
+    /// What was read back.
+    pub scope: ProofScope,
+    /// In which respects namespaces of the target differ from their definitions.
+    pub definitions: Vec<String>,
+}
+
+impl Proof {
+    pub(crate) fn of(
+        archive: &Digest,
+        target: &Digest,
+        records: u64,
+        scope: ProofScope,
+        definitions: Vec<String>,
+    ) -> Proof {
+        let hex = |digest: &Digest| digest.summary().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        Proof { archive: hex(archive), target: hex(target), equal: archive == target, records, scope, definitions }
+    }
+}
+
+/// Which live records belong to what is restored.
+#[derive(Clone)]
+pub(crate) struct LiveScope {
+    pub namespace: Incarnation,
+    /// The namespace's name in the archive, by which tenants are told.
+    pub name: Arc<str>,
+    pub selection: Selection,
+    pub interpreter: Arc<dyn Interpreter>,
+}
+
+impl LiveScope {
+    /// True when the live record is one of those meant.
+    pub fn has(&self, id: &[u8], image: &[u8], scratch: &mut String) -> bool {
+        let selection = &self.selection;
+        let tenant = |tenants: &BTreeSet<String>, scratch: &mut String| {
+            tenants.contains(self.interpreter.tenant(&self.name, image, scratch))
+        };
+        selection.tenants.as_ref().is_none_or(|tenants| tenant(tenants, scratch))
+            && selection.ids.as_ref().is_none_or(|ids| ids.binary_search_by(|known| known.as_slice().cmp(id)).is_ok())
+            && selection.predicate.as_ref().is_none_or(|predicate| predicate(image))
+    }
+
+    /// The digest of the records of `batch` that are meant, and how many they are.
+    pub fn digest(&self, batch: &RecordBatch) -> (Digest, u64) {
+        let mut digest = Digest::default();
+        let mut count = 0;
+        let mut scratch = String::new();
+        for (id, image) in batch.iter().filter(|(id, image)| self.has(id, image, &mut scratch)) {
+            digest.add(self.namespace.0, id, image);
+            count += 1;
+        }
+        (digest, count)
+    }
+
+    /// The one tenant that is meant, so that the database can do the filtering.
+    pub fn only_tenant(&self) -> Option<&str> {
+        self.selection.tenants.as_ref().filter(|tenants| tenants.len() == 1)?.first().map(String::as_str)
+    }
+}
+
+/// Reads a namespace of the target back and digests the records that are meant. Hashing runs beside reading.
+pub(crate) async fn read_back(
+    target: &dyn Target,
+    name: &str,
+    scope: &LiveScope,
+    meter: &mut Meter,
+    monitor: &Monitor,
+) -> Result<(Digest, u64)> {
+    let mut total = Digest::default();
+    let mut count = 0;
+    let mut hashing: JoinSet<(Digest, u64)> = JoinSet::new();
+    let mut records = target.scan(name, &IdRange::all(), scope.only_tenant()).await?;
+    loop {
+        monitor.check()?;
+        let mut batch = RecordBatch::default();
+        let more = records.next(&mut batch).await?;
+        meter.add(batch.len() as u64, batch.bytes() as u64);
+        let scope = scope.clone();
+        hashing.spawn_blocking(move || scope.digest(&batch));
+        while hashing.len() > if more { 2 } else { 0 } {
+            let Some(hashed) = hashing.join_next().await else { break };
+            let (digest, records) = hashed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+            total.combine(&digest);
+            count += records;
+        }
+        if !more {
+            return Ok((total, count));
+        }
+    }
+}

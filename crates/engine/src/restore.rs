@@ -1,0 +1,340 @@
+//! Bringing a state back: side by side or in place, previewed, guarded, proved.
+//!
+//! ```text
+//!   resolve T ─ pin ─┬─ the namespace is missing in the target ─▶ fresh: create, insert at full speed, index
+//!                    ├─ the source itself, every change since T known ─▶ rewind: only records with a change since T
+//!                    └─ anything else ─▶ compare: walk both states side by side
+//!   then: read back, digest, compare with the archive's digest
+//! ```
+//!
+//! All three write only what differs, so that running a restore again finishes it, or finds nothing to do. A preview
+//! walks the same way and writes nothing.
+
+use std::sync::Arc;
+
+use backstay_archive::{Definition, Selection, Snapshot, Vault, View};
+use backstay_ledger::VaultState;
+use backstay_model::{NamespaceKind, Tick, crash_point};
+use backstay_seal::Digest;
+use backstay_source::{Namespace, Source, Target};
+use serde::{Deserialize, Serialize};
+
+use crate::backup::capture_through;
+use crate::capture::{CaptureOptions, Until};
+use crate::journal::{Run, RunState};
+use crate::monitor::Meter;
+use crate::proof::{LiveScope, read_back};
+use crate::{Error, Monitor, Phase, Proof, ProofScope, Result, Scope};
+
+mod compare;
+mod fresh;
+mod rewind;
+mod writer;
+
+use writer::Writer;
+
+/// Maps a namespace's name at T to its name in the target.
+pub type Rename = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+/// Where the state is brought back to.
+#[derive(Clone)]
+pub enum Destination {
+    /// Into the source itself.
+    InPlace,
+    /// Side by side: into another deployment, or under other names.
+    Into {
+        /// The names in the target.
+        rename: Rename,
+    },
+}
+
+/// What happens to a record that changed while it was being restored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConflictPolicy {
+    /// The restore stops.
+    Abort,
+    /// The record stays as it is, and is counted.
+    Skip,
+    /// The record is overwritten.
+    Overwrite,
+}
+
+/// What is to be restored, and how.
+#[derive(Clone)]
+pub struct RestoreRequest {
+    /// The instant.
+    pub at: Tick,
+    /// Which namespaces and records.
+    pub scope: Scope,
+    /// The scope in words, for the journal.
+    pub scope_words: String,
+    /// Where to.
+    pub destination: Destination,
+    /// What to do about records that change meanwhile.
+    pub on_conflict: ConflictPolicy,
+    /// How much is read back in the end.
+    pub proof: ProofScope,
+    /// Only say what would be written.
+    pub preview: bool,
+}
+
+/// What a restore writes, or would write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Plan {
+    /// Records that are missing.
+    pub insert: u64,
+    /// Records with other content.
+    pub replace: u64,
+    /// Records that should not be there.
+    pub delete: u64,
+    /// Records that were compared and stand as they should.
+    pub unchanged: u64,
+}
+
+impl Plan {
+    /// How many writes.
+    pub fn writes(&self) -> u64 {
+        self.insert + self.replace + self.delete
+    }
+
+    fn add(&mut self, other: &Plan) {
+        self.insert += other.insert;
+        self.replace += other.replace;
+        self.delete += other.delete;
+        self.unchanged += other.unchanged;
+    }
+}
+
+/// What a restore does with one namespace.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct NamespacePlan {
+    /// Its name at T.
+    pub namespace: String,
+    /// Its name in the target.
+    pub target: String,
+    /// True when it is created.
+    pub create: bool,
+    /// The records.
+    pub plan: Plan,
+}
+
+/// What was restored.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RestoreReport {
+    /// The run's id; empty for a preview.
+    pub id: String,
+    /// The instant.
+    pub at: Tick,
+    /// All namespaces together.
+    pub plan: Plan,
+    /// Each namespace that was selected, in the order of their names.
+    pub namespaces: Vec<NamespacePlan>,
+    /// How many writes took effect.
+    pub written: u64,
+    /// How many were left out because the record had changed meanwhile.
+    pub skipped: u64,
+    /// The proof; none for a preview.
+    pub proof: Option<Proof>,
+    /// What an operator should know: things that were left alone, and why.
+    pub notes: Vec<String>,
+    /// How long it took, in milliseconds.
+    pub milliseconds: u64,
+}
+
+/// Restores, or previews a restore. For [`Destination::InPlace`] `source` and `target` are the same deployment.
+pub async fn restore(
+    vault: &Vault,
+    source: Option<&dyn Source>,
+    target: &dyn Target,
+    interpreter: Arc<dyn backstay_model::Interpreter>,
+    request: &RestoreRequest,
+    monitor: &Monitor,
+) -> Result<RestoreReport> {
+    let world = vault.repository().world().clone();
+    let (began, began_ms) = (world.now(), world.elapsed_ms());
+    let now = match (&request.destination, source) {
+        (Destination::InPlace, Some(source)) => Some(catch_up(vault, source, monitor).await?),
+        _ => None,
+    };
+    let snapshot = vault.snapshot(interpreter, now.unwrap_or(request.at).max(request.at)).await?;
+    let view = snapshot.at(request.at).await?;
+    let definitions = request.scope.pick(view.definitions().await?);
+    if definitions.is_empty() {
+        let what = format!("no namespace that existed at {} is selected", request.at);
+        return Err(Error::NothingSelected(what));
+    }
+    let id: String = world.id().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut job = Job {
+        target,
+        request,
+        monitor,
+        since: now.filter(|now| is_unbroken(snapshot.state(), request.at, *now)),
+        live: target.definitions().await?,
+        report: RestoreReport { at: request.at, ..RestoreReport::default() },
+        archive_digest: Digest::default(),
+        target_digest: Digest::default(),
+        read_back: 0,
+        snapshot,
+        view,
+    };
+    job.note_what_stays(&definitions);
+    let mut run = Run {
+        id: id.clone(),
+        source: vault.name().to_owned(),
+        began,
+        at: request.at.to_string(),
+        target: match request.destination {
+            Destination::InPlace => "in-place".to_owned(),
+            Destination::Into { .. } => target.location(),
+        },
+        selection: request.scope_words.clone(),
+        commit: job.snapshot.state().head().seq,
+        state: RunState::Begun,
+        plan: None,
+        written: 0,
+        proof: None,
+        error: None,
+        milliseconds: 0,
+    };
+    if !request.preview {
+        run.record(vault).await?;
+        job.report.id = id;
+        crash_point("restore.journaled");
+    }
+    let result = job.run(definitions).await;
+    let mut report = job.report;
+    report.milliseconds = world.elapsed_ms().saturating_sub(began_ms);
+    if !request.preview {
+        run.plan = Some(report.plan);
+        run.written = report.written;
+        run.proof = report.proof.clone();
+        run.milliseconds = report.milliseconds;
+        run.error = result.as_ref().err().map(ToString::to_string);
+        let equal = report.proof.as_ref().is_some_and(|proof| proof.equal);
+        run.state = if result.is_ok() && equal { RunState::Proved } else { RunState::Failed };
+        // An interrupted run stays open: running it again finishes it.
+        if !matches!(result, Err(Error::Cancelled)) {
+            run.record(vault).await?;
+        }
+    }
+    result.map(|()| report)
+}
+
+/// Captures everything that the source has committed up to this moment, and returns up to where.
+async fn catch_up(vault: &Vault, source: &dyn Source, monitor: &Monitor) -> Result<Tick> {
+    let now = source.snapshot().await?;
+    let options = CaptureOptions { until: Until::Tick(now), ..CaptureOptions::default() };
+    capture_through(vault, source, options, monitor, now).await?;
+    Ok(now)
+}
+
+/// True when the archive holds every change from `at` to `now`.
+fn is_unbroken(state: &VaultState, at: Tick, now: Tick) -> bool {
+    state.coverage().spans().iter().any(|span| span.from <= at && now <= span.to)
+}
+
+/// A restore that is going on.
+pub(super) struct Job<'a> {
+    target: &'a dyn Target,
+    request: &'a RestoreRequest,
+    monitor: &'a Monitor,
+    snapshot: Snapshot,
+    view: View,
+    /// In place: every change between T and this tick is known.
+    since: Option<Tick>,
+    /// The target's namespaces at the start.
+    live: Vec<Namespace>,
+    report: RestoreReport,
+    archive_digest: Digest,
+    target_digest: Digest,
+    read_back: u64,
+}
+
+impl Job<'_> {
+    async fn run(&mut self, mut definitions: Vec<Definition>) -> Result<()> {
+        // Views stand on collections.
+        definitions.sort_by_key(|definition| definition.kind == NamespaceKind::Views);
+        let mut differences = Vec::new();
+        for definition in &definitions {
+            let name = self.target_name(&definition.name);
+            if definition.kind == NamespaceKind::Views && name != definition.name {
+                let note = format!("the views of {} are not restored under another name", definition.name);
+                self.report.notes.push(note);
+                continue;
+            }
+            let live = self.live.iter().find(|live| live.name == name).cloned();
+            let scope = self.live_scope(definition);
+            let writer = Writer::new(self.target, &name, self.request.on_conflict);
+            let plan = match (&live, self.since) {
+                (None, _) => self.fresh(definition, &name, &scope).await?,
+                (Some(live), Some(now)) if live.incarnation == definition.incarnation => {
+                    self.rewind(definition, &name, &scope, now, writer).await?
+                }
+                (Some(_), _) => self.compare(definition, &name, &scope, writer).await?,
+            };
+            self.report.plan.add(&plan);
+            let (namespace, target) = (definition.name.clone(), name.clone());
+            self.report.namespaces.push(NamespacePlan { namespace, target, create: live.is_none(), plan });
+            if !self.request.preview && self.request.scope.is_whole() && definition.kind == NamespaceKind::Collection {
+                if live.is_some() {
+                    self.target.build_indexes(&name, &definition.image).await?;
+                    crash_point("restore.indexes-built");
+                }
+                let found = self.target.definition_differences(&name, &definition.image).await?;
+                differences.extend(found.into_iter().map(|difference| format!("{name}: {difference}")));
+            }
+        }
+        if !self.request.preview {
+            let scope = if self.since.is_some() { self.request.proof } else { ProofScope::Full };
+            self.report.proof =
+                Some(Proof::of(&self.archive_digest, &self.target_digest, self.read_back, scope, differences));
+        }
+        Ok(())
+    }
+
+    fn target_name(&self, name: &str) -> String {
+        match &self.request.destination {
+            Destination::InPlace => name.to_owned(),
+            Destination::Into { rename } => rename(name),
+        }
+    }
+
+    fn selection(&self) -> &Selection {
+        &self.request.scope.selection
+    }
+
+    fn live_scope(&self, definition: &Definition) -> LiveScope {
+        LiveScope {
+            namespace: definition.incarnation,
+            name: Arc::from(definition.name.as_str()),
+            selection: self.selection().clone(),
+            interpreter: Arc::clone(self.snapshot.interpreter()),
+        }
+    }
+
+    /// Reads the whole namespace back into the proof.
+    async fn prove(&mut self, name: &str, scope: &LiveScope) -> Result<()> {
+        let mut meter = Meter::new(self.monitor, Phase::Prove, None);
+        let (digest, records) = read_back(self.target, name, scope, &mut meter, self.monitor).await?;
+        self.target_digest.combine(&digest);
+        self.read_back += records;
+        Ok(())
+    }
+
+    /// In place, what did not exist at T is not dropped, and what was renamed since is not renamed back: says so.
+    fn note_what_stays(&mut self, definitions: &[Definition]) {
+        if !matches!(self.request.destination, Destination::InPlace) || !self.request.scope.is_whole() {
+            return;
+        }
+        for live in self.live.iter().filter(|live| self.request.scope.has(&live.name)) {
+            if definitions.iter().any(|definition| definition.name == live.name) {
+                continue;
+            }
+            let was = definitions.iter().find(|definition| definition.incarnation == live.incarnation);
+            self.report.notes.push(match was {
+                Some(was) => format!("{} was called {} then; it is left as it is", live.name, was.name),
+                None => format!("{} did not exist then; it is left as it is", live.name),
+            });
+        }
+    }
+}

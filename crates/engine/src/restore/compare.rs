@@ -1,0 +1,150 @@
+//! Restoring into a namespace that exists, without knowing what changed in it: both states are walked side by side.
+
+use std::sync::Arc;
+
+use backstay_archive::{Definition, Partition, Selection};
+use backstay_model::{RecordBatch, crash_point};
+
+use crate::compare::{Comparison, Pair};
+use crate::monitor::Meter;
+use crate::proof::LiveScope;
+use crate::restore::writer::{OwnedWrite, Writer};
+use crate::restore::{Job, Plan};
+use crate::{Phase, Result};
+
+impl Job<'_> {
+    pub(super) async fn compare(
+        &mut self,
+        definition: &Definition,
+        name: &str,
+        scope: &LiveScope,
+        writer: Writer<'_>,
+    ) -> Result<Plan> {
+        let mut plan = Plan::default();
+        let mut meter = Meter::new(self.monitor, Phase::Compare, None);
+        let selection = self.selection().clone();
+        let view = self.view.clone();
+        for partition in view.partitions(definition.incarnation, &selection).await? {
+            self.monitor.check()?;
+            let writes = self.plan_partition(&partition, name, scope, &mut plan, &mut meter).await?;
+            if self.request.preview {
+                continue;
+            }
+            let display = |id: &[u8]| self.display_id(id);
+            let done = writer.carry_out(&writes, &display).await?;
+            self.report.written += done.written;
+            self.report.skipped += done.skipped;
+            crash_point("restore.partition-written");
+        }
+        if !self.request.preview {
+            self.prove(name, scope).await?;
+        }
+        Ok(plan)
+    }
+
+    async fn plan_partition(
+        &mut self,
+        partition: &Partition,
+        name: &str,
+        scope: &LiveScope,
+        plan: &mut Plan,
+        meter: &mut Meter,
+    ) -> Result<Vec<OwnedWrite>> {
+        let archived = self.view.load(partition, self.selection()).await?;
+        self.archive_digest.combine(archived.digest());
+        let mut comparison = Comparison::new(&archived);
+        let mut writes: Vec<OwnedWrite> = Vec::new();
+        let mut missing = RecordBatch::default();
+        let mut extra = RecordBatch::default();
+        let mut unchanged = 0;
+        let mut sink = |pair: Pair<'_>| match pair {
+            Pair::Same => unchanged += 1,
+            Pair::Archived { id, image, .. } => missing.push(id, image),
+            Pair::Live { id, image } => extra.push(id, image),
+            Pair::Different { id, archived, live, .. } => {
+                writes.push(OwnedWrite::Replace { id: id.to_vec(), expected: live.to_vec(), image: archived.to_vec() });
+            }
+        };
+        let mut records = self.target.scan(name, &partition.range, scope.only_tenant()).await?;
+        let mut batch = RecordBatch::default();
+        let mut scratch = String::new();
+        let mut more = true;
+        while more {
+            self.monitor.check()?;
+            more = records.next(&mut batch).await?;
+            meter.add(batch.len() as u64, batch.bytes() as u64);
+            if self.request.scope.is_whole() {
+                comparison.batch(&batch, &mut sink);
+                continue;
+            }
+            let mut meant = RecordBatch::with_capacity(batch.bytes());
+            for (id, image) in batch.iter().filter(|(id, image)| scope.has(id, image, &mut scratch)) {
+                meant.push(id, image);
+            }
+            comparison.batch(&meant, &mut sink);
+        }
+        comparison.rest(&mut sink);
+        plan.unchanged += unchanged;
+        plan.replace += writes.len() as u64;
+        self.plan_missing(&missing, name, plan, &mut writes).await?;
+        self.plan_extra(partition, &extra, plan, &mut writes).await?;
+        Ok(writes)
+    }
+
+    /// Records that the selection lacks are inserted, unless they stand in the target outside of the selection.
+    async fn plan_missing(
+        &self,
+        missing: &RecordBatch,
+        name: &str,
+        plan: &mut Plan,
+        writes: &mut Vec<OwnedWrite>,
+    ) -> Result<()> {
+        let elsewhere = match self.request.scope.is_whole() || missing.is_empty() {
+            true => RecordBatch::default(),
+            false => {
+                let ids: Vec<&[u8]> = missing.iter().map(|(id, _)| id).collect();
+                self.target.fetch(name, &ids).await?
+            }
+        };
+        let elsewhere: std::collections::BTreeMap<&[u8], &[u8]> = elsewhere.iter().collect();
+        for (id, image) in missing.iter() {
+            let (id, image) = (id.to_vec(), image.to_vec());
+            match elsewhere.get(id.as_slice()) {
+                None => {
+                    plan.insert += 1;
+                    writes.push(OwnedWrite::Insert { id, image });
+                }
+                Some(live) if *live == image.as_slice() => plan.unchanged += 1,
+                Some(live) => {
+                    plan.replace += 1;
+                    writes.push(OwnedWrite::Replace { id, expected: live.to_vec(), image });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Live records of the selection that it did not have are deleted, unless they existed outside of it.
+    async fn plan_extra(
+        &self,
+        partition: &Partition,
+        extra: &RecordBatch,
+        plan: &mut Plan,
+        writes: &mut Vec<OwnedWrite>,
+    ) -> Result<()> {
+        let mut existed: Vec<Vec<u8>> = Vec::new();
+        if !self.request.scope.is_whole() && !extra.is_empty() {
+            let ids = extra.iter().map(|(id, _)| id.to_vec()).collect();
+            let by_id = Selection { ids: Some(Arc::new(ids)), ..Selection::default() };
+            let loaded = self.view.load(partition, &by_id).await?;
+            existed.extend(loaded.iter().map(|(_, id, _)| id.to_vec()));
+        }
+        for (id, image) in extra.iter() {
+            if existed.binary_search_by(|known| known.as_slice().cmp(id)).is_err() {
+                plan.delete += 1;
+                writes.push(OwnedWrite::Delete { id: id.to_vec(), expected: image.to_vec() });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+//! Rewinding live data: only records with a change since T are looked at.
+//!
+//! The archive holds every change between T and now, so every record without one stands as it stood. For the others the
+//! state at T is fetched from the archive and the live record from the database, by id; what differs is written, each
+//! write guarded by the live record that was seen.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use backstay_archive::{Definition, Loaded, Selection};
+use backstay_model::{Tenant, Tick, crash_point};
+
+use crate::monitor::Meter;
+use crate::proof::LiveScope;
+use crate::restore::writer::{OwnedWrite, Writer};
+use crate::restore::{Job, Plan};
+use crate::{Phase, ProofScope, Result};
+
+/// How many live records are fetched at a time.
+const FETCH: usize = 2000;
+
+impl Job<'_> {
+    pub(super) async fn rewind(
+        &mut self,
+        definition: &Definition,
+        name: &str,
+        scope: &LiveScope,
+        now: Tick,
+        writer: Writer<'_>,
+    ) -> Result<Plan> {
+        let mut plan = Plan::default();
+        let mut meter = Meter::new(self.monitor, Phase::Compare, None);
+        let view = self.view.clone();
+        let selection = self.selection().clone();
+        let full_proof = self.request.proof == ProofScope::Full && !self.request.preview;
+        for partition in view.partitions(definition.incarnation, &Selection::default()).await? {
+            self.monitor.check()?;
+            if full_proof {
+                self.archive_digest.combine(view.load(&partition, &selection).await?.digest());
+            }
+            let ids = self.snapshot.touched(&partition, &selection, self.request.at, now).await?;
+            if ids.is_empty() {
+                continue;
+            }
+            let by_id = Selection { ids: Some(Arc::new(ids.clone())), ..Selection::default() };
+            let then = view.load(&partition, &by_id).await?;
+            let then = by_record(&then);
+            for chunk in ids.chunks(FETCH) {
+                self.monitor.check()?;
+                let writes = self.plan_chunk(chunk, &then, name, scope, &mut plan).await?;
+                meter.add(chunk.len() as u64, 0);
+                if self.request.preview {
+                    continue;
+                }
+                let display = |id: &[u8]| self.display_id(id);
+                let done = writer.carry_out(&writes, &display).await?;
+                self.report.written += done.written;
+                self.report.skipped += done.skipped;
+                if !full_proof {
+                    self.prove_chunk(chunk, &then, name, scope).await?;
+                }
+                crash_point("restore.partition-written");
+            }
+        }
+        if full_proof {
+            self.prove(name, scope).await?;
+        }
+        Ok(plan)
+    }
+
+    /// Compares a chunk of records with the live ones.
+    async fn plan_chunk(
+        &self,
+        ids: &[Vec<u8>],
+        then: &BTreeMap<&[u8], (&Tenant, &[u8])>,
+        name: &str,
+        scope: &LiveScope,
+        plan: &mut Plan,
+    ) -> Result<Vec<OwnedWrite>> {
+        let wanted: Vec<&[u8]> = ids.iter().map(Vec::as_slice).collect();
+        let fetched = self.target.fetch(name, &wanted).await?;
+        let live: BTreeMap<&[u8], &[u8]> = fetched.iter().collect();
+        let mut scratch = String::new();
+        let mut writes = Vec::new();
+        for id in ids {
+            let now = live.get(id.as_slice()).copied();
+            match (self.wanted_image(id, then), now) {
+                (Wanted::Image(image), None) => {
+                    plan.insert += 1;
+                    writes.push(OwnedWrite::Insert { id: id.clone(), image: image.to_vec() });
+                }
+                (Wanted::Image(image), Some(now)) if image == now => plan.unchanged += 1,
+                (Wanted::Image(image), Some(now)) => {
+                    plan.replace += 1;
+                    writes.push(OwnedWrite::Replace { id: id.clone(), expected: now.to_vec(), image: image.to_vec() });
+                }
+                (Wanted::Nothing, Some(now)) if scope.has(id, now, &mut scratch) => {
+                    plan.delete += 1;
+                    writes.push(OwnedWrite::Delete { id: id.clone(), expected: now.to_vec() });
+                }
+                (Wanted::Nothing | Wanted::NotSelected, _) => {}
+            }
+        }
+        Ok(writes)
+    }
+
+    /// Reads a chunk back into the proof.
+    async fn prove_chunk(
+        &mut self,
+        ids: &[Vec<u8>],
+        then: &BTreeMap<&[u8], (&Tenant, &[u8])>,
+        name: &str,
+        scope: &LiveScope,
+    ) -> Result<()> {
+        let mut wanted: Vec<&[u8]> = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.wanted_image(id, then) {
+                Wanted::Image(image) => self.archive_digest.add(scope.namespace.0, id, image),
+                Wanted::Nothing => {}
+                Wanted::NotSelected => continue,
+            }
+            wanted.push(id);
+        }
+        let (digest, count) = scope.digest(&self.target.fetch(name, &wanted).await?);
+        self.target_digest.combine(&digest);
+        self.read_back += count;
+        Ok(())
+    }
+
+    fn wanted_image<'r>(&self, id: &[u8], then: &BTreeMap<&[u8], (&Tenant, &'r [u8])>) -> Wanted<'r> {
+        let selection = self.selection();
+        match then.get(id) {
+            None => Wanted::Nothing,
+            Some((tenant, image)) => {
+                let selected = selection.tenants.as_ref().is_none_or(|tenants| tenants.contains(tenant.as_str()))
+                    && selection.predicate.as_ref().is_none_or(|predicate| predicate(image));
+                if selected { Wanted::Image(image) } else { Wanted::NotSelected }
+            }
+        }
+    }
+}
+
+/// What should stand under an id.
+enum Wanted<'r> {
+    Image(&'r [u8]),
+    /// No such record.
+    Nothing,
+    /// A record that was not selected: whatever stands there now is left alone.
+    NotSelected,
+}
+
+fn by_record(loaded: &Loaded) -> BTreeMap<&[u8], (&Tenant, &[u8])> {
+    loaded.iter().map(|(tenant, id, image)| (id, (tenant, image))).collect()
+}

@@ -1,0 +1,33 @@
+//! What a verb works on: which namespaces, and which of their records.
+
+use std::sync::Arc;
+
+use backstay_archive::{Definition, Selection};
+
+/// Decides by a namespace's name.
+type NamePredicate = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// Which namespaces and records. The default is everything.
+#[derive(Clone, Default)]
+pub struct Scope {
+    /// Only namespaces whose name this accepts.
+    pub namespaces: Option<NamePredicate>,
+    /// Only these records of them.
+    pub selection: Selection,
+}
+
+impl Scope {
+    /// True when the namespace of this name is meant.
+    pub fn has(&self, name: &str) -> bool {
+        self.namespaces.as_ref().is_none_or(|accepts| accepts(name))
+    }
+
+    /// True when whole namespaces are meant, not records picked out of them.
+    pub fn is_whole(&self) -> bool {
+        self.selection.is_all()
+    }
+
+    pub(crate) fn pick(&self, definitions: Vec<Definition>) -> Vec<Definition> {
+        definitions.into_iter().filter(|definition| self.has(&definition.name)).collect()
+    }
+}
