@@ -67,7 +67,7 @@ fn ids_of_every_kind() -> Vec<Bson> {
         f64::NEG_INFINITY.into(),
         Bson::DateTime(bson::DateTime::from_millis(-5)),
         Bson::Timestamp(bson::Timestamp { time: 7, increment: 1 }),
-        Bson::Decimal128("1.5".parse().unwrap()),
+        Bson::Decimal128("1.25".parse().unwrap()),
         Bson::JavaScriptCode("f()".into()),
     ];
     for n in -20i32..20 {
@@ -138,8 +138,8 @@ async fn a_scan_at_a_tick_sees_nothing_later_and_nothing_else() -> Result<()> {
     assert!(now == server_has(&client, "shop", "orders").await);
 
     let ancient = Tick::new(at.seconds() - 100_000, 1);
-    let error = all(Source::scan(&deployment, &namespace, &IdRange::all(), ancient).await?).await;
-    assert!(matches!(error, Err(Error::SnapshotTooOld(_))), "{error:?}");
+    let error = Source::scan(&deployment, &namespace, &IdRange::all(), ancient).await.err();
+    assert!(matches!(error, Some(Error::SnapshotTooOld(_))), "{error:?}");
     Ok(())
 }
 

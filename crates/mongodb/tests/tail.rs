@@ -215,21 +215,12 @@ async fn a_prepared_transaction_is_visible_at_its_commit_tick() -> Result<()> {
     shop.run_command(doc! { "create": "orders" }).await?;
     let orders = shop.collection::<RawDocumentBuf>("orders");
     let mut journal = Journal::start(deployment.snapshot().await?);
-    let lsid = doc! { "id": bson::Uuid::from_bytes([9; 16]) };
-    let in_transaction = |mut command: Document, start: bool| {
-        command.extend(doc! { "lsid": lsid.clone(), "txnNumber": 1i64, "autocommit": false });
-        if start {
-            command.insert("startTransaction", true);
-        }
-        command
-    };
-    // The driver adds a session of its own to a command that has none: these go as they are.
-    let insert = in_transaction(doc! { "insert": "orders", "documents": [{ "_id": "prepared" }] }, true);
-    shop.run_command(insert).await?;
     let admin = client.database("admin");
     let majority = doc! { "w": "majority" };
-    let prepare = in_transaction(doc! { "prepareTransaction": 1, "writeConcern": majority.clone() }, false);
-    let prepared = admin.run_command(prepare).await?.get_timestamp("prepareTimestamp")?;
+    let mut session = begin(&client).await?;
+    orders.insert_one(rawdoc! { "_id": "prepared" }).session(&mut session).await?;
+    let prepare = doc! { "prepareTransaction": 1, "writeConcern": majority.clone() };
+    let prepared = admin.run_command(prepare).session(&mut session).await?.get_timestamp("prepareTimestamp")?;
     orders.insert_one(rawdoc! { "_id": "between" }).await?;
     let between = deployment.position().await?.committed;
 
@@ -249,7 +240,7 @@ async fn a_prepared_transaction_is_visible_at_its_commit_tick() -> Result<()> {
         "commitTransaction": 1, "writeConcern": majority,
         "commitTimestamp": bson::Timestamp { time: at.seconds(), increment: at.ordinal() },
     };
-    admin.run_command(in_transaction(commit, false)).await?;
+    admin.run_command(commit).session(&mut session).await?;
     let target = deployment.position().await?.committed;
     drop(tail);
     let mut tail = journal.tail(&deployment).await?;
@@ -271,7 +262,7 @@ async fn a_position_that_is_gone_or_never_was_is_told() -> Result<()> {
     let options = backstay_testkit::Options { oplog_mb: Some(1), ..Default::default() };
     let Some((_set, client, deployment)) = stage(options).await? else { return Ok(()) };
     let start = deployment.snapshot().await?;
-    let between = Tick::from_u64(start.to_u64() - 1);
+    let between = Tick::new(start.seconds() - 1, 4_000_000);
     let error = deployment.tail(Start { resume: between, through: between }).await.err();
     assert!(matches!(error, Some(Error::RolledOver { .. })), "{error:?}");
 

@@ -181,8 +181,16 @@ fn name_of((kind, value): &Value) -> Option<Vec<u8>> {
     Some(Element { kind: *kind, name: &[], value }.text()?.to_vec())
 }
 
+/// Sets a field. The lists show whole numbers as integers whatever type they were given in.
 fn insert(fields: &mut Fields, name: &[u8], element: Element<'_>) {
-    fields.insert(name.to_vec(), (element.kind, element.value.to_vec()));
+    let value = match element.as_integer() {
+        Some(number) => match i32::try_from(number) {
+            Ok(number) => (kind::INT32, number.to_le_bytes().to_vec()),
+            Err(_) => (kind::INT64, number.to_le_bytes().to_vec()),
+        },
+        None => (element.kind, element.value.to_vec()),
+    };
+    fields.insert(name.to_vec(), value);
 }
 
 fn put_index_fields(out: &mut Vec<u8>, fields: &Fields) -> Result<()> {
@@ -205,9 +213,30 @@ fn options_of(document: &[u8]) -> Result<Fields> {
         let element = element?;
         match element.name {
             b"create" | b"idIndex" | b"autoIndexId" | b"uuid" | b"temp" | b"recordIdsReplicated" | b"ident" => {}
-            b"capped" | b"recordPreImages" if !element.is_true() => {}
-            name => insert(&mut options, name, element),
+            name => set_option(&mut options, name, element)?,
         }
     }
     Ok(options)
+}
+
+/// Sets an option, or takes it away when that means the same: `collMod` writes defaults out, `create` does not.
+fn set_option(options: &mut Fields, name: &[u8], element: Element<'_>) -> Result<()> {
+    let is_default = match name {
+        b"capped" | b"recordPreImages" => !element.is_true(),
+        b"validator" => raw::elements(element.as_document().unwrap_or(element.value))?.next().is_none(),
+        b"validationLevel" => element.text() == Some(b"strict"),
+        b"validationAction" => element.text() == Some(b"error"),
+        b"changeStreamPreAndPostImages" => match element.as_document() {
+            Some(inner) => !raw::find(inner, b"enabled")?.is_some_and(|enabled| enabled.is_true()),
+            None => false,
+        },
+        b"expireAfterSeconds" => element.text() == Some(b"off"),
+        _ => false,
+    };
+    if is_default {
+        options.remove(name);
+    } else {
+        insert(options, name, element);
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use backstay_model::{InterpretError, Operator};
 
-use super::{ADD_INDEXES, DROP_INDEXES, Definition, Fields, MODIFY, RENAME, insert};
+use super::{ADD_INDEXES, DROP_INDEXES, Definition, Fields, MODIFY, RENAME, insert, set_option};
 use crate::interpret::raw::{self, Element, Result, kind, malformed};
 
 impl Definition {
@@ -78,18 +78,16 @@ impl Definition {
                     let changes = element.as_document();
                     self.modify_index(changes.ok_or_else(|| malformed("collMod", "its index is not a document"))?)?;
                 }
-                b"cappedSize" => insert(&mut self.options, b"size", element),
+                b"cappedSize" => {
+                    let size = element.as_integer().map(|size| capped_size(size).to_le_bytes());
+                    let value = size.as_ref().map_or(element, |value| Element { kind: kind::INT64, value, ..element });
+                    insert(&mut self.options, b"size", value);
+                }
                 b"cappedMax" => insert(&mut self.options, b"max", element),
-                b"expireAfterSeconds" if element.text() == Some(b"off") => {
-                    self.options.remove(&b"expireAfterSeconds"[..]);
-                }
-                b"recordPreImages" if !element.is_true() => {
-                    self.options.remove(&b"recordPreImages"[..]);
-                }
                 b"timeseries" => self.modify_time_series(element)?,
                 b"validator" | b"validationLevel" | b"validationAction" | b"expireAfterSeconds" | b"recordPreImages"
                 | b"changeStreamPreAndPostImages" | b"viewOn" | b"pipeline" => {
-                    insert(&mut self.options, element.name, element);
+                    set_option(&mut self.options, element.name, element)?;
                 }
                 // The command's name, and what concerns only how it ran.
                 _ => {}
@@ -106,9 +104,17 @@ impl Definition {
         let Some((_, options)) = self.options.get(&b"timeseries"[..]) else { return Ok(()) };
         let mut out = Vec::with_capacity(options.len() + changes.len());
         let start = raw::open(&mut out);
+        let granularity = raw::find(changes, b"granularity")?.and_then(|granularity| granularity.text());
+        let span = granularity.and_then(bucket_span).map(i32::to_le_bytes);
         for old in raw::elements(options)? {
             let old = old?;
-            let new = raw::find(changes, old.name)?.unwrap_or(old);
+            let new = match (raw::find(changes, old.name)?, &span) {
+                (Some(new), _) => new,
+                (None, Some(span)) if old.name == b"bucketMaxSpanSeconds" => {
+                    Element { kind: kind::INT32, value: span, ..old }
+                }
+                _ => old,
+            };
             raw::put(&mut out, new.kind, new.name, new.value);
         }
         for new in raw::elements(changes)? {
@@ -153,6 +159,22 @@ impl Definition {
         }
         Ok(())
     }
+}
+
+/// How many seconds a bucket of a time series spans at most, by its granularity
+/// (`src/mongo/db/timeseries/timeseries_options.cpp`).
+fn bucket_span(granularity: &[u8]) -> Option<i32> {
+    match granularity {
+        b"seconds" => Some(3600),
+        b"minutes" => Some(86_400),
+        b"hours" => Some(2_592_000),
+        _ => None,
+    }
+}
+
+/// What the server makes of a capped collection's size: at least 4 KiB, in steps of 256 bytes.
+fn capped_size(asked: i64) -> i64 {
+    asked.max(4096).saturating_add(255) & !255
 }
 
 fn has_key(fields: &Fields, key: &[u8]) -> bool {
