@@ -104,14 +104,14 @@ impl Chain<Writer> {
             facts: &draft.facts,
         };
         let bytes = commit::encode(&parts, &self.key, &self.mode.signer)?;
-        let head = Head { seq, hash: blake3::hash(&bytes).into(), written_at: now_unix };
-        let mut next = VaultState::clone(&self.state);
-        next.fold(&draft.facts, head).map_err(cannot)?;
+        Arc::make_mut(&mut self.state).check(&draft.facts).map_err(cannot)?;
 
         let object = commit_path(&self.name, seq);
         match publish(&self.store, &object, &bytes).await? {
             Outcome::Made => {
-                self.state = Arc::new(next);
+                let head = Head { seq, hash: blake3::hash(&bytes).into(), written_at: now_unix };
+                // Not before: this future may be dropped while the store is at work.
+                Arc::make_mut(&mut self.state).fold(&draft.facts, head).map_err(cannot)?;
                 Ok(seq)
             }
             Outcome::Lost => {

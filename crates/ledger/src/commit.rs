@@ -219,6 +219,11 @@ impl Commit {
         Ok(Commit { skeleton, hash, signer, signed, signature, salt, body })
     }
 
+    /// The public key that it claims to be signed with.
+    pub(crate) fn signer(&self) -> &[u8; 32] {
+        &self.signer
+    }
+
     /// Checks that the owner of `trusted` signed it; else tells another's commit from an altered one.
     pub(crate) fn authenticate(&self, object: &str, trusted: &[u8; 32]) -> Result<()> {
         if backstay_seal::verify(&self.signer, &self.signed, &self.signature).is_err() {

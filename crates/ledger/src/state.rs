@@ -2,6 +2,7 @@
 //!
 //! Folding is pure and total: any facts in any order give either a new state or a [`Refusal`], never a panic, and never
 //! a state that breaks what holds here:
+//! - after a refusal the state is the one before;
 //! - a segment is live at most once, and only a live one can be removed;
 //! - a tail begins above the frontier that it continues and ends at or below the one of its own commit;
 //! - a frontier never moves back; at most one gap is open; a scan ends only once, and only if it began.
@@ -97,6 +98,12 @@ pub struct VaultState {
     tails: Shelf,
     delta_runs: Shelf,
     base_runs: Shelf,
+    books: Books,
+}
+
+/// What is known besides the segments. Small, however large the vault: cloned to try facts out.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Books {
     frontiers: BTreeMap<String, Frontier>,
     running: BTreeMap<Id, RunningScan>,
     completed: Vec<Scan>,
@@ -152,51 +159,51 @@ impl VaultState {
 
     /// How far each stream is archived, by its name.
     pub fn frontiers(&self) -> &BTreeMap<String, Frontier> {
-        &self.frontiers
+        &self.books.frontiers
     }
 
     /// How far a stream is archived; `None` before its first frontier.
     pub fn frontier(&self, stream: &str) -> Option<Frontier> {
-        self.frontiers.get(stream).copied()
+        self.books.frontiers.get(stream).copied()
     }
 
     /// The scans that have begun and not ended, by id.
     pub fn running_scans(&self) -> impl ExactSizeIterator<Item = &RunningScan> {
-        self.running.values()
+        self.books.running.values()
     }
 
     /// The completed scans, in the order of their completion.
     pub fn completed_scans(&self) -> &[Scan] {
-        &self.completed
+        &self.books.completed
     }
 
     /// What scans found to differ, in the order of the findings.
     pub fn drift(&self) -> &[Drift] {
-        &self.drift
+        &self.books.drift
     }
 
     /// The gaps, ascending; only the last one can be open.
     pub fn gaps(&self) -> &[Gap] {
-        &self.gaps
+        &self.books.gaps
     }
 
     /// The gap that has no end yet.
     pub fn open_gap(&self) -> Option<&Gap> {
-        self.gaps.last().filter(|gap| gap.resumes.is_none())
+        self.books.gaps.last().filter(|gap| gap.resumes.is_none())
     }
 
     /// The tick up to which every stream is archived; [`Tick::ZERO`] before the first frontier.
     pub fn through(&self) -> Tick {
-        self.frontiers.values().map(|frontier| frontier.through).min().unwrap_or(Tick::ZERO)
+        self.books.frontiers.values().map(|frontier| frontier.through).min().unwrap_or(Tick::ZERO)
     }
 
     /// Which instants can be restored: from where the first completed scan is consistent to where every stream is
     /// archived, without the gaps.
     pub fn coverage(&self) -> Coverage {
         Coverage {
-            start: self.completed.first().map(|scan| scan.consistent),
+            start: self.books.completed.first().map(|scan| scan.consistent),
             through: self.through(),
-            gaps: self.gaps.clone(),
+            gaps: self.books.gaps.clone(),
         }
     }
 

@@ -3,7 +3,7 @@
 use backstay_model::{Gap, Tick};
 
 use super::{
-    Arc, BTreeMap, Drift, Fact, Frontier, Head, Id, RunningScan, Scan, SegmentInfo, Shape, Source, VaultState,
+    Arc, BTreeMap, Books, Drift, Fact, Frontier, Head, Id, RunningScan, Scan, SegmentInfo, Shape, Source, VaultState,
 };
 use crate::text::hex;
 
@@ -16,6 +16,17 @@ pub enum Refusal {
     /// The facts contradict the state or each other.
     #[error("{0}")]
     Nonsense(String),
+}
+
+/// What it takes to go back to the state before some facts.
+struct Undo {
+    books: Books,
+    moves: Vec<Move>,
+}
+
+enum Move {
+    Added(Arc<SegmentInfo>),
+    Removed(Arc<SegmentInfo>),
 }
 
 type Folded = Result<(), Refusal>;
@@ -39,31 +50,61 @@ impl VaultState {
             tails: BTreeMap::new(),
             delta_runs: BTreeMap::new(),
             base_runs: BTreeMap::new(),
-            frontiers: BTreeMap::new(),
-            running: BTreeMap::new(),
-            completed: Vec::new(),
-            gaps: Vec::new(),
-            drift: Vec::new(),
+            books: Books::default(),
         };
         state.fold(rest, head)?;
         Ok(state)
     }
 
-    /// Folds the facts of one commit in, and makes it the head. After a refusal the state is half folded: throw it away.
+    /// Folds the facts of one commit in, and makes it the head. After a refusal the state is the one before.
     pub fn fold(&mut self, facts: &[Fact], head: Head) -> Folded {
-        for fact in facts {
-            self.fold_one(fact)?;
-        }
-        self.tails_stay_below_their_frontier(facts)?;
+        self.fold_undoable(facts)?;
         self.head = head;
         Ok(())
     }
 
-    fn fold_one(&mut self, fact: &Fact) -> Folded {
+    /// Whether the facts fit. The state is the same afterwards; it is only borrowed mutably to save a copy.
+    pub(crate) fn check(&mut self, facts: &[Fact]) -> Folded {
+        let undo = self.fold_undoable(facts)?;
+        self.undo(undo);
+        Ok(())
+    }
+
+    fn fold_undoable(&mut self, facts: &[Fact]) -> Result<Undo, Refusal> {
+        let mut undo = Undo { books: self.books.clone(), moves: Vec::new() };
+        let folded = facts.iter().try_for_each(|fact| self.fold_one(fact, &mut undo.moves));
+        if let Err(refusal) = folded.and_then(|()| self.tails_stay_below_their_frontier(facts)) {
+            self.undo(undo);
+            return Err(refusal);
+        }
+        Ok(undo)
+    }
+
+    fn undo(&mut self, undo: Undo) {
+        self.books = undo.books;
+        for moved in undo.moves.into_iter().rev() {
+            match moved {
+                Move::Added(segment) => self.take_off(&segment),
+                Move::Removed(segment) => self.put_up(segment),
+            }
+        }
+    }
+
+    fn put_up(&mut self, segment: Arc<SegmentInfo>) {
+        self.shelf(segment.shape).insert((segment.first, segment.last, segment.id), Arc::clone(&segment));
+        self.segments.insert(segment.id, segment);
+    }
+
+    fn take_off(&mut self, segment: &SegmentInfo) {
+        self.segments.remove(&segment.id);
+        self.shelf(segment.shape).remove(&(segment.first, segment.last, segment.id));
+    }
+
+    fn fold_one(&mut self, fact: &Fact, moves: &mut Vec<Move>) -> Folded {
         match fact {
             Fact::Opened { .. } => Err(Refusal::Nonsense("the vault is opened a second time".to_owned())),
-            Fact::SegmentAdded(segment) => self.add(segment),
-            Fact::SegmentRemoved(id) => self.remove(id),
+            Fact::SegmentAdded(segment) => self.add(segment, moves),
+            Fact::SegmentRemoved(id) => self.remove(id, moves),
             Fact::Frontier { stream, through, resume } => self.advance(stream, *through, *resume),
             Fact::ScanStarted { scan, from } => self.start_scan(*scan, *from),
             Fact::ScanCompleted { scan, consistent, records, source_bytes } => {
@@ -72,7 +113,7 @@ impl VaultState {
                     format!("the scan {} began at {} and cannot be consistent at {consistent}", hex(scan), begun.from)
                 })?;
                 let (records, source_bytes) = (*records, *source_bytes);
-                self.completed.push(Scan {
+                self.books.completed.push(Scan {
                     id: *scan,
                     from: begun.from,
                     consistent: *consistent,
@@ -85,15 +126,16 @@ impl VaultState {
             Fact::GapOpened { after, cause } => self.open_gap_after(*after, cause),
             Fact::GapClosed { resumes } => self.close_gap(*resumes),
             Fact::DriftFound { scan, at, records } => {
-                let known = self.running.contains_key(scan) || self.completed.iter().any(|done| done.id == *scan);
+                let known =
+                    self.books.running.contains_key(scan) || self.books.completed.iter().any(|done| done.id == *scan);
                 ensure(known, || format!("drift was found by the scan {}, which never began", hex(scan)))?;
-                self.drift.push(Drift { scan: *scan, at: *at, records: *records });
+                self.books.drift.push(Drift { scan: *scan, at: *at, records: *records });
                 Ok(())
             }
         }
     }
 
-    fn add(&mut self, segment: &SegmentInfo) -> Folded {
+    fn add(&mut self, segment: &SegmentInfo, moves: &mut Vec<Move>) -> Folded {
         let id = segment.id;
         if self.segments.contains_key(&id) {
             return Err(Refusal::Conflict(format!("the segment {} is already in the vault", hex(&id))));
@@ -102,7 +144,7 @@ impl VaultState {
             format!("the segment {} ends at {} before it begins at {}", hex(&id), segment.last, segment.first)
         })?;
         if let Some(scan) = &segment.scan {
-            ensure(self.running.contains_key(scan), || {
+            ensure(self.books.running.contains_key(scan), || {
                 format!("the segment {} belongs to the scan {}, which is not running", hex(&id), hex(scan))
             })?;
         }
@@ -111,7 +153,7 @@ impl VaultState {
         })?;
         match (segment.shape, &segment.stream) {
             (Shape::Tail, Some(stream)) => {
-                if let Some(frontier) = self.frontiers.get(stream) {
+                if let Some(frontier) = self.books.frontiers.get(stream) {
                     let (first, through) = (segment.first, frontier.through);
                     ensure(first > through, || {
                         format!("the tail {} begins at {first}, but `{stream}` is archived through {through}", hex(&id))
@@ -124,16 +166,17 @@ impl VaultState {
             _ => {}
         }
         let segment = Arc::new(segment.clone());
-        self.shelf(segment.shape).insert((segment.first, segment.last, id), Arc::clone(&segment));
-        self.segments.insert(id, segment);
+        self.put_up(Arc::clone(&segment));
+        moves.push(Move::Added(segment));
         Ok(())
     }
 
-    fn remove(&mut self, id: &Id) -> Folded {
-        let Some(segment) = self.segments.remove(id) else {
+    fn remove(&mut self, id: &Id, moves: &mut Vec<Move>) -> Folded {
+        let Some(segment) = self.segments.get(id).map(Arc::clone) else {
             return Err(Refusal::Conflict(format!("the segment {} is not in the vault any more", hex(id))));
         };
-        self.shelf(segment.shape).remove(&(segment.first, segment.last, *id));
+        self.take_off(&segment);
+        moves.push(Move::Removed(segment));
         Ok(())
     }
 
@@ -141,7 +184,7 @@ impl VaultState {
         ensure(resume <= through.next(), || {
             format!("`{stream}` is archived through {through}, and yet reading is to go on later, at {resume}")
         })?;
-        if let Some(old) = self.frontiers.get(stream) {
+        if let Some(old) = self.books.frontiers.get(stream) {
             ensure(through >= old.through, || {
                 format!("the frontier of `{stream}` moves back from {} to {through}", old.through)
             })?;
@@ -149,39 +192,39 @@ impl VaultState {
                 format!("the place to go on reading `{stream}` moves back from {} to {resume}", old.resume)
             })?;
         }
-        self.frontiers.insert(stream.to_owned(), Frontier { through, resume });
+        self.books.frontiers.insert(stream.to_owned(), Frontier { through, resume });
         Ok(())
     }
 
     fn start_scan(&mut self, scan: Id, from: Tick) -> Folded {
-        let known = self.running.contains_key(&scan) || self.completed.iter().any(|done| done.id == scan);
+        let known = self.books.running.contains_key(&scan) || self.books.completed.iter().any(|done| done.id == scan);
         ensure(!known, || format!("the scan {} begins a second time", hex(&scan)))?;
-        self.running.insert(scan, RunningScan { id: scan, from });
+        self.books.running.insert(scan, RunningScan { id: scan, from });
         Ok(())
     }
 
     fn end_scan(&mut self, scan: &Id) -> Result<RunningScan, Refusal> {
-        let running = self.running.remove(scan);
+        let running = self.books.running.remove(scan);
         running.ok_or_else(|| Refusal::Nonsense(format!("the scan {} ends, but is not running", hex(scan))))
     }
 
     fn open_gap_after(&mut self, after: Tick, cause: &str) -> Folded {
         let through = self.through();
-        ensure(self.frontiers.is_empty() || after <= through, || {
+        ensure(self.books.frontiers.is_empty() || after <= through, || {
             format!("a gap begins after {after}, but only what is before {through} is archived")
         })?;
-        if let Some(last) = self.gaps.last() {
+        if let Some(last) = self.books.gaps.last() {
             let Some(resumes) = last.resumes else {
                 return Err(Refusal::Nonsense("a gap begins inside an open gap".to_owned()));
             };
             ensure(after >= resumes, || format!("a gap begins after {after}, before the last gap ended at {resumes}"))?;
         }
-        self.gaps.push(Gap { after, resumes: None, cause: cause.to_owned() });
+        self.books.gaps.push(Gap { after, resumes: None, cause: cause.to_owned() });
         Ok(())
     }
 
     fn close_gap(&mut self, resumes: Tick) -> Folded {
-        let Some(gap) = self.gaps.last_mut().filter(|gap| gap.resumes.is_none()) else {
+        let Some(gap) = self.books.gaps.last_mut().filter(|gap| gap.resumes.is_none()) else {
             return Err(Refusal::Nonsense("a gap ends, but none is open".to_owned()));
         };
         let after = gap.after;
@@ -195,7 +238,7 @@ impl VaultState {
         for fact in facts {
             let Fact::SegmentAdded(segment) = fact else { continue };
             let (Shape::Tail, Some(stream)) = (segment.shape, &segment.stream) else { continue };
-            let through = self.frontiers.get(stream).map(|frontier| frontier.through);
+            let through = self.books.frontiers.get(stream).map(|frontier| frontier.through);
             ensure(through >= Some(segment.last), || {
                 format!("the tail {} reaches {}, beyond the frontier of `{stream}`", hex(&segment.id), segment.last)
             })?;

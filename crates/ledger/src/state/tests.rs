@@ -312,9 +312,12 @@ proptest! {
                 model.0.push(fact.clone());
             }
             let mut next = state.clone();
+            prop_assert_eq!(next.check(&facts).is_ok(), allowed);
+            prop_assert_eq!(&next, &state);
             let folded = next.fold(&facts, head(seq + 1));
             prop_assert_eq!(folded.is_ok(), allowed, "{:?}: {:?}", facts, folded);
             if !allowed {
+                prop_assert_eq!(&next, &state);
                 model.0.truncate(said);
                 continue;
             }
