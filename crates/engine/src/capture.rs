@@ -232,7 +232,10 @@ impl Follower<'_> {
             let mut batch = EntryBatch::default();
             let next = tail.next(&mut batch).await;
             if next.is_ok() {
-                reached = Frontier { through: batch.through.max(reached.through), resume: batch.resume };
+                // A transaction that was open already when this follower began may reach back further; its entries are
+                // looked up again by whoever resumes, so the ledger's position need not move back.
+                let resume = batch.resume.max(self.frontier.resume);
+                reached = Frontier { through: batch.through.max(reached.through), resume };
                 self.meter.add(batch.len() as u64, batch.bytes() as u64);
                 held_bytes += batch.bytes();
                 if !batch.is_empty() {
