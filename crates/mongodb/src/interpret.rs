@@ -17,6 +17,7 @@
 
 pub mod definition;
 pub mod extjson;
+pub mod filter;
 pub mod id;
 mod interpreter;
 pub mod oplog;

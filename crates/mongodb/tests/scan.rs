@@ -98,7 +98,10 @@ async fn a_scan_finds_what_the_server_has_and_ranges_share_it_out() -> Result<()
         let ranges = deployment.split(&namespace, bytes).await?;
         let mut parts = Vec::new();
         for range in &ranges {
-            parts.extend(all(Source::scan(&deployment, &namespace, range, at).await?).await?);
+            let part = all(Source::scan(&deployment, &namespace, range, at).await?).await?;
+            let within = expected.iter().filter(|(id, _)| range.contains(id));
+            assert!(part.iter().eq(within.clone()), "{range:?}: {} instead of {}", part.len(), within.count());
+            parts.extend(part);
         }
         assert!(parts == expected, "{} ranges of {bytes}", ranges.len());
         assert_eq!(ranges.len() > 10, bytes == 10_000, "{}", ranges.len());

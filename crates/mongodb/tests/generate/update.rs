@@ -1,5 +1,7 @@
 //! Random updates of random records.
 
+#![allow(dead_code, reason = "each test uses some of it")]
+
 use bson::{Bson, Document, doc};
 
 use super::generate::{Chance, ODD_NAMES, PLAIN_NAMES, binary, document, number, scalar, text, value};

@@ -229,8 +229,8 @@ fn smallest(negative: bool, point: i32, digits: &[u8]) -> Option<(u8, Vec<u8>)> 
         return Some((kind::DOUBLE, double.to_le_bytes().to_vec()));
     }
     let exponent = point - count;
-    let coefficient = digits.iter().fold(Some(0u128), |sum, digit| {
-        sum?.checked_mul(10)?.checked_add(u128::from(*digit)).filter(|sum| *sum < 10u128.pow(34))
+    let coefficient = digits.iter().try_fold(0u128, |sum, digit| {
+        sum.checked_mul(10)?.checked_add(u128::from(*digit)).filter(|sum| *sum < 10u128.pow(34))
     })?;
     // An exponent above the largest is reached by moving zeros into the coefficient.
     let moved = u32::try_from(exponent - 6111).unwrap_or(0);

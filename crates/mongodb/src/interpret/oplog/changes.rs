@@ -196,15 +196,14 @@ impl Reading<'_> {
         };
         let left = self.scope.namespace(from).included;
         let entered = self.scope.namespace(to).included;
-        if entered {
-            if let Some(dropped) = raw::find(operation.o, b"dropTarget")? {
-                match uuid(dropped) {
-                    Some(uuid) => self.emit_definition(incarnation(uuid), BodyRef::Tombstone)?,
-                    None if dropped.is_true() => {
-                        return Err(malformed("oplog entry", "its renameCollection does not say which collection it replaces"));
-                    }
-                    None => {}
+        if entered && let Some(dropped) = raw::find(operation.o, b"dropTarget")? {
+            match uuid(dropped) {
+                Some(uuid) => self.emit_definition(incarnation(uuid), BodyRef::Tombstone)?,
+                None if dropped.is_true() => {
+                    let why = "its renameCollection does not say which collection it replaces";
+                    return Err(malformed("oplog entry", why));
                 }
+                None => {}
             }
         }
         match (left, entered) {

@@ -112,7 +112,7 @@ fn paths_are_set_created_and_unset() {
         "$unset": { "a.x": true, "l.0": true, "missing.x": true },
         "$set": { "a.z": 3, "l.1.k": 2, "l.3": 4, "l.name": 1, "n.m.o": 1, "n.m.p": 2, "s.below": 1, "b": 1 } };
     let expected = doc! { "_id": 1, "a": { "y": 2, "z": 3 }, "l": [Bson::Null, { "k": 2 }, Bson::Null, 4], "s": 5,
-        "n": { "m": { "o": 1, "p": 2 } }, "b": 1 };
+        "b": 1, "n": { "m": { "o": 1, "p": 2 } } };
     assert_eq!(applied(image, o).to_string(), expected.to_string());
 }
 
