@@ -1,7 +1,8 @@
 //! How long loading a chain takes: a day of captures, one commit every five seconds, in memory and in a local folder.
 //!
 //! `cargo run --release -p backstay-ledger --example load_time`
-#![allow(clippy::unwrap_used)]
+// A program that measures reads the clock.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::sync::Arc;
 use std::time::Instant;

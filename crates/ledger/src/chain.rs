@@ -7,8 +7,8 @@
 //!
 //! **One signature vouches for everything before it.** The newest commit is signed over the hash of the one before it, and
 //! so on to the first: whoever changes any of them must find a second BLAKE3 preimage or sign anew. So loading checks
-//! every hash and one signature; where something does not fit,
-//! signatures decide what to call it. [`verify_chain`](crate::verify_chain) checks every signature by itself.
+//! every hash and one signature; where something does not fit, signatures decide what to call it.
+//! [`verify_chain`](crate::verify_chain) checks every signature by itself.
 //!
 //! A hole in the numbers is found by asking for each number up to the newest that is listed, not by trusting the list:
 //! a listing made while others commit may miss one that is there.

@@ -120,9 +120,11 @@ async fn two_racers_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
     for store in [Store::memory(), Store::local(folder.path()).unwrap()] {
         create(&store, NAME, VAULT, &mut Dice::new(1)).await;
-        let racers = [tokio::spawn(race(store.clone(), 2)), tokio::spawn(race(store.clone(), 3))];
-        for racer in racers {
-            racer.await.unwrap();
+        let mut racers = tokio::task::JoinSet::new();
+        racers.spawn(race(store.clone(), 2));
+        racers.spawn(race(store.clone(), 3));
+        while let Some(done) = racers.join_next().await {
+            done.unwrap();
         }
         let loaded = load(&store).await.unwrap();
         assert_eq!(loaded.state().head().seq, 100);
@@ -144,7 +146,7 @@ async fn whoever_is_overtaken_sees_the_new_state() {
 
 #[tokio::test]
 async fn a_lost_answer_is_not_a_lost_commit() {
-    for lie in [Lie::SayExists, Lie::SayNothing] {
+    for lie in [Lie::Exists, Lie::Fail] {
         let forgetful = Arc::new(Forgetful::default());
         let store = Store::from_object_store(Arc::clone(&forgetful) as _);
         let mut dice = Dice::new(1);
@@ -164,7 +166,7 @@ async fn a_commit_whose_fate_was_unknown_is_found_by_the_next_append() {
     let mut dice = Dice::new(1);
     let mut chain = create(&store, NAME, VAULT, &mut dice).await;
     let draft = captured(dice.id(), 1, 1);
-    forgetful.next_create(Lie::SayNothingAndHide);
+    forgetful.next_create(Lie::FailAndHide);
     let unknown = chain.append(draft.clone(), NOW, &mut dice.chance()).await;
     assert!(matches!(unknown, Err(Error::Store(_))), "{unknown:?}");
     assert_eq!(chain.state().head().seq, 0);

@@ -18,11 +18,11 @@ use futures::stream::BoxStream;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lie {
     /// That the object was there before: a retry below us met its own first try.
-    SayExists,
+    Exists,
     /// A failure.
-    SayNothing,
+    Fail,
     /// A failure, and again when the object is read next.
-    SayNothingAndHide,
+    FailAndHide,
 }
 
 #[derive(Debug, Default)]
@@ -54,11 +54,11 @@ impl ObjectStore for Forgetful {
         let done = self.inner.put_opts(location, payload, opts).await?;
         match self.create.lock().unwrap().take() {
             None => Ok(done),
-            Some(Lie::SayExists) => {
+            Some(Lie::Exists) => {
                 Err(Error::AlreadyExists { path: location.to_string(), source: "by the first try".into() })
             }
-            Some(Lie::SayNothing) => Err(lost()),
-            Some(Lie::SayNothingAndHide) => {
+            Some(Lie::Fail) => Err(lost()),
+            Some(Lie::FailAndHide) => {
                 *self.hide.lock().unwrap() = true;
                 Err(lost())
             }
