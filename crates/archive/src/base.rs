@@ -1,7 +1,7 @@
 //! From a scan to base runs.
 //!
 //! A scan arrives in id order over all tenants; a run stands in the order of tenants. So records are collected up to
-//! [`CHUNK`] bytes, sorted by tenant in memory, and written as one segment that covers exactly the stretches it was
+//! [`Limits::chunk`](crate::Limits::chunk) bytes, sorted by tenant in memory, and written as one segment that covers exactly the stretches it was
 //! collected from. Segments of one namespace therefore follow one another by id, and a reader merges nothing.
 
 use std::collections::HashMap;
@@ -14,9 +14,6 @@ use bytes::Bytes;
 
 use crate::vault::{Inner, LEVEL};
 use crate::{Error, Result, Vault, parallel};
-
-/// Bytes of records in a segment. 64 MiB gives each of 200 tenants five full blocks, and fits in memory twice.
-const CHUNK: usize = 64 << 20;
 
 /// A segment that has been stored and waits for its commit.
 #[derive(Clone, Debug)]
@@ -112,7 +109,7 @@ impl BaseWriter {
 
     /// True when what was collected should be written now.
     pub fn is_full(&self) -> bool {
-        self.chunk.bytes >= CHUNK
+        self.chunk.bytes >= self.vault.inner.limits().chunk
     }
 
     /// True when nothing was collected.
@@ -139,11 +136,14 @@ impl BaseWriter {
     }
 }
 
+/// A version on its way to a segment: namespace, record id, when, what.
+type Row<'a> = (Incarnation, &'a [u8], Version, BodyRef<'a>);
+
 fn encode(inner: &Inner, chunk: Chunk, scan: [u8; 16], shape: Shape) -> Result<(SegmentInfo, Bytes)> {
     let layout = if shape == Shape::BaseRun { backstay_segment::Shape::Base } else { backstay_segment::Shape::Delta };
     let header = inner.new_header(layout);
     let path = inner.segment_path(&header.segment);
-    let mut by_tenant: Vec<Vec<(Incarnation, &[u8], Version, BodyRef<'_>)>> = vec![Vec::new(); chunk.tenants.len()];
+    let mut by_tenant: Vec<Vec<Row<'_>>> = vec![Vec::new(); chunk.tenants.len()];
     for (owner, batch, record) in &chunk.records {
         let (namespace, version, batch) = &chunk.batches[*batch as usize];
         if let Some((id, image)) = batch.get(*record as usize) {
@@ -191,7 +191,7 @@ fn encode_part(
     header: &Header,
     name: &str,
     key: &backstay_seal::DataKey,
-    records: &[(Incarnation, &[u8], Version, BodyRef<'_>)],
+    records: &[Row<'_>],
     digested: bool,
 ) -> Result<TenantPart, backstay_segment::Error> {
     let mut part = PartWriter::new(header, name, key, LEVEL, digested)?;

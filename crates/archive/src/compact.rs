@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use backstay_ledger::{Fact, SegmentInfo, Shape};
-use backstay_model::{BodyRef, IdRange, Incarnation, Interpreter, Tenant, Tick, Version};
+use backstay_model::{BodyRef, IdRange, Incarnation, InterpretError, Interpreter, Tenant, Tick, Version};
 use backstay_segment::{Entry, PartWriter, RunWriter, split_key};
 use bytes::Bytes;
 
@@ -17,7 +17,7 @@ use crate::load::gather;
 use crate::merge::{State, fold_one, state_at};
 use crate::snapshot::{Layers, RunRef, take_within};
 use crate::table::{Group, Op, OpTenant, Table};
-use crate::tails::{self, TAIL_BUDGET};
+use crate::tails;
 use crate::vault::{Inner, LEVEL};
 use crate::{Error, Result, Selection, Vault, parallel};
 
@@ -36,7 +36,7 @@ impl Vault {
         let total = tails.len() as u64;
         let mut rest = tails.as_slice();
         while !rest.is_empty() {
-            let (group, after) = rest.split_at(take_within(rest, TAIL_BUDGET));
+            let (group, after) = rest.split_at(take_within(rest, self.inner.limits().tail_budget));
             let layers = Layers::of(&self.inner, self.state().await.as_ref());
             let mut facts: Vec<Fact> = group.iter().map(|tail| Fact::SegmentRemoved(tail.id)).collect();
             if let Some(sorted) = sort_tails(&self.inner, &layers, group, interpreter).await? {
@@ -93,10 +93,15 @@ pub(crate) async fn sort_tails(
     if table.groups().is_empty() {
         return Ok(None);
     }
-    let below = look_below(inner, layers, &table, interpreter).await?;
+    let mut below = look_below(inner, layers, &table, interpreter).await?;
+    for known in below.values_mut() {
+        // At one version, who lost the record comes before who got it.
+        known.sort_by(|a, b| a.version.cmp(&b.version).then(a.there.cmp(&b.there)));
+    }
     let mut by_tenant: BTreeMap<Tenant, Vec<Filed<'_>>> = BTreeMap::new();
     for (number, group) in table.groups().iter().enumerate() {
-        file_changes(&table, group, below.get(&number), interpreter, &mut by_tenant)
+        let known = below.get(&number).map_or(&[][..], Vec::as_slice);
+        file_changes(&table, group, known, interpreter, &mut by_tenant)
             .map_err(|error| Error::interpret(&describe(&table, group, interpreter), error))?;
     }
     let (first, last) = table
@@ -107,20 +112,24 @@ pub(crate) async fn sort_tails(
     encode(inner, by_tenant, first, last).map(Some)
 }
 
-/// What lies below a record that the tails touch.
-struct Below {
+/// What the runs say of a record that the tails touch, at one version.
+struct Known {
+    version: Version,
     tenant: Tenant,
+    /// False when the record is gone since, as far as this tenant is concerned.
+    there: bool,
     /// Kept only for records that may move.
     image: Option<Vec<u8>>,
 }
 
-/// Looks up, in the runs, the owner of each record just before its first change in the table.
+/// Looks up, in the runs, what was known of each record just before its first change in the table and since: a scan's
+/// image may stand above changes that the scan already saw.
 async fn look_below(
     inner: &Inner,
     layers: &Layers,
     table: &Table,
     interpreter: &dyn Interpreter,
-) -> Result<HashMap<usize, Below>> {
+) -> Result<HashMap<usize, Vec<Known>>> {
     let mut found = HashMap::new();
     let mut start = 0;
     while let Some(group) = table.groups().get(start) {
@@ -149,7 +158,7 @@ async fn look_below_in(
     table: &Table,
     interpreter: &dyn Interpreter,
     (namespace, range, selection): (Incarnation, &IdRange, &Selection),
-    found: &mut HashMap<usize, Below>,
+    found: &mut HashMap<usize, Vec<Known>>,
 ) -> Result<()> {
     let work = gather(inner, layers, namespace, range, selection, Tick::MAX).await?;
     for tenant in work.into_values() {
@@ -160,13 +169,18 @@ async fn look_below_in(
                 return Ok(());
             }
             let Some(first) = table.ops(group).first() else { return Ok(()) };
-            let before = &versions[versions.partition_point(|(version, _)| *version >= first.version)..];
-            let state = state_at(before, Tick::MAX, interpreter)
-                .map_err(|error| Error::interpret(&describe(table, group, interpreter), error))?;
-            if let State::Present(image) = state {
-                let moves = table.ops(group).iter().any(|op| op.tenant == OpTenant::MayMove);
-                let below = Below { tenant: tenant.tenant.clone(), image: moves.then(|| image.into_owned()) };
-                found.insert(number, below);
+            let moves = table.ops(group).iter().any(|op| op.tenant == OpTenant::MayMove);
+            let since = versions.partition_point(|(version, _)| *version >= first.version);
+            for (at, (version, _)) in versions.iter().enumerate().take(since + 1) {
+                let state = state_at(&versions[at..], Tick::MAX, interpreter)
+                    .map_err(|error| Error::interpret(&describe(table, group, interpreter), error))?;
+                let there = state != State::Absent;
+                let image = match state {
+                    State::Present(image) if moves => Some(image.into_owned()),
+                    _ => None,
+                };
+                let known = Known { version: *version, tenant: tenant.tenant.clone(), there, image };
+                found.entry(number).or_default().push(known);
             }
             Ok(())
         })?;
@@ -178,24 +192,28 @@ async fn look_below_in(
 fn file_changes<'t>(
     table: &'t Table,
     group: &Group,
-    below: Option<&Below>,
+    known: &[Known],
     interpreter: &dyn Interpreter,
     by_tenant: &mut BTreeMap<Tenant, Vec<Filed<'t>>>,
-) -> Result<(), backstay_model::InterpretError> {
+) -> Result<(), InterpretError> {
     let key = table.key(group);
     let ops = table.ops(group);
     let follow_image = ops.iter().any(|op| op.tenant == OpTenant::MayMove);
-    let mut owner: Option<Tenant> = below.map(|below| below.tenant.clone());
-    let mut image: Option<Vec<u8>> = below.and_then(|below| below.image.clone());
-    for op in ops {
+    let mut life = Life { owner: None, image: None };
+    let mut known = known.iter().peekable();
+    for (number, op) in ops.iter().enumerate() {
+        while let Some(earlier) = known.next_if(|known| known.version < op.version) {
+            life.learn(earlier);
+        }
         let body = table.body(op);
-        let next = if follow_image { next_image(image.take(), &body, interpreter)? } else { None };
-        let new_owner = owner_after(table, op, owner.as_ref(), next.as_deref(), interpreter);
+        let next = if follow_image { next_image(life.image.take(), &body, interpreter)? } else { None };
+        let foretold = || next_owner(table, &ops[number + 1..], known.clone());
+        let new_owner = owner_after(table, op, life.owner.as_ref(), next.as_deref(), interpreter, foretold);
         let mut file = |tenant: &Tenant, body| {
             by_tenant.entry(tenant.clone()).or_default().push(Filed { key, version: op.version, body });
         };
-        let moved = owner.as_ref().is_some_and(|owner| *owner != new_owner);
-        if moved && let Some(old) = &owner {
+        let moved = life.owner.as_ref().is_some_and(|owner| *owner != new_owner);
+        if moved && let Some(old) = &life.owner {
             file(old, FiledBody::Borrowed(BodyRef::Tombstone));
         }
         match (&body, moved, &next) {
@@ -203,10 +221,42 @@ fn file_changes<'t>(
             (BodyRef::Delta(..), true, Some(image)) => file(&new_owner, FiledBody::Image(image.clone())),
             _ => file(&new_owner, FiledBody::Borrowed(body)),
         }
-        owner = (!matches!(body, BodyRef::Tombstone)).then_some(new_owner);
-        image = next;
+        life.owner = (!matches!(body, BodyRef::Tombstone)).then_some(new_owner);
+        life.image = next;
     }
     Ok(())
+}
+
+/// A record on its way through its changes.
+struct Life {
+    owner: Option<Tenant>,
+    image: Option<Vec<u8>>,
+}
+
+impl Life {
+    fn learn(&mut self, known: &Known) {
+        if known.there {
+            self.owner = Some(known.tenant.clone());
+            self.image.clone_from(&known.image);
+        } else if self.owner.as_ref() == Some(&known.tenant) {
+            self.owner = None;
+            self.image = None;
+        }
+    }
+}
+
+/// Who is first said to own the record after a change whose own owner nobody knows: where capture began before the scan
+/// that read the record, the scan tells.
+fn next_owner<'k>(table: &Table, later: &[Op], mut known: impl Iterator<Item = &'k Known>) -> Option<Tenant> {
+    let told = later.iter().find_map(|op| match op.tenant {
+        OpTenant::Known(number) => Some((op.version, table.tenant(number))),
+        OpTenant::Kept | OpTenant::MayMove => None,
+    });
+    match (told, known.find(|known| known.there)) {
+        (Some((version, _)), Some(known)) if known.version < version => Some(known.tenant.clone()),
+        (Some((_, tenant)), _) => Some(tenant.clone()),
+        (None, known) => known.map(|known| known.tenant.clone()),
+    }
 }
 
 /// Who owns the record after `op`; of a record that is gone, who owned it.
@@ -216,8 +266,9 @@ fn owner_after(
     owner: Option<&Tenant>,
     image: Option<&[u8]>,
     interpreter: &dyn Interpreter,
+    foretold: impl FnOnce() -> Option<Tenant>,
 ) -> Tenant {
-    let kept = || owner.cloned().unwrap_or_else(|| Tenant::new(Tenant::UNASSIGNED_NAME));
+    let kept = || owner.cloned().or_else(foretold).unwrap_or_else(|| Tenant::new(Tenant::UNASSIGNED_NAME));
     match (op.tenant, table.body(op), image) {
         (_, BodyRef::Tombstone, _) if owner.is_some() => kept(),
         (OpTenant::Known(number), ..) => table.tenant(number).clone(),
@@ -232,7 +283,7 @@ fn next_image(
     image: Option<Vec<u8>>,
     body: &BodyRef<'_>,
     interpreter: &dyn Interpreter,
-) -> Result<Option<Vec<u8>>, backstay_model::InterpretError> {
+) -> Result<Option<Vec<u8>>, InterpretError> {
     match body {
         BodyRef::Image(bytes) => Ok(Some(bytes.to_vec())),
         BodyRef::Tombstone => Ok(None),

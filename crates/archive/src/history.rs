@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use backstay_model::{Body, BodyRef, IdRange, Tenant, Version};
+use backstay_model::{Body, BodyRef, IdRange, Version};
 use backstay_segment::record_key;
 
 use crate::load::gather;
-use crate::merge::fold_one;
+use crate::merge::{fold_one, newest_first};
 use crate::snapshot::Snapshot;
 use crate::table::up_to;
 use crate::{Error, Partition, Result, Selection};
@@ -23,7 +23,7 @@ pub struct PastVersion {
 }
 
 impl Snapshot {
-    /// The versions of a record that the archive holds, oldest first, with the tenants whose it was.
+    /// The versions of a record that the archive holds, oldest first.
     pub async fn history(
         &self,
         partition: &Partition,
@@ -34,34 +34,23 @@ impl Snapshot {
         let selection = Selection { ids: Some(Arc::new(vec![id.to_vec()])), ..Selection::default() };
         let work = gather(&self.inner, &self.layers, partition.namespace, &range, &selection, through).await?;
         let key = record_key(partition.namespace, id);
-        let mut versions: Vec<(Version, Tenant, Body)> = Vec::new();
+        let mut versions: Vec<(Version, Body)> = Vec::new();
         for tenant in work.into_values() {
             tenant.for_each_key(|found, bodies| {
                 if found == key {
-                    versions.extend(bodies.iter().map(|(v, body)| (*v, tenant.tenant.clone(), body.to_owned())));
+                    versions.extend(bodies.iter().map(|(version, body)| (*version, body.to_owned())));
                 }
                 Ok(())
             })?;
         }
         if let Some(group) = self.table.find(&key) {
-            let group = &self.table.groups()[group];
-            for op in up_to(self.table.ops(group), through) {
-                versions.push((op.version, Tenant::system(), self.table.body(op).to_owned()));
-            }
+            let ops = up_to(self.table.ops(&self.table.groups()[group]), through);
+            versions.extend(ops.iter().map(|op| (op.version, self.table.body(op).to_owned())));
         }
-        // A move between tenants is a tombstone with one and an image with the other, at the same version: the image is
-        // what happened to the record.
-        versions.sort_by(|a, b| a.0.cmp(&b.0).then(rank(&a.2).cmp(&rank(&b.2))));
-        versions.dedup_by(|later, earlier| {
-            let same = later.0 == earlier.0;
-            if same && rank(&later.2) > rank(&earlier.2) {
-                std::mem::swap(later, earlier);
-            }
-            same
-        });
+        newest_first(&mut versions);
         let mut image: Option<Vec<u8>> = None;
         let mut history = Vec::with_capacity(versions.len());
-        for (version, _, body) in versions {
+        for (version, body) in versions.into_iter().rev() {
             if version.tick > through {
                 break;
             }
@@ -78,13 +67,5 @@ impl Snapshot {
             history.push(PastVersion { version, body, image: image.clone() });
         }
         Ok(history)
-    }
-}
-
-fn rank(body: &Body) -> u8 {
-    match body {
-        Body::Tombstone => 0,
-        Body::Delta(..) => 1,
-        Body::Image(_) => 2,
     }
 }

@@ -13,7 +13,7 @@ use backstay_seal::{DataKey, Digest};
 use backstay_segment::{BlockOpener, IndexPage, split_key};
 use bytes::Bytes;
 
-use crate::merge::{Layer, Merge, State, fold_one, state_at};
+use crate::merge::{Layer, Merge, State, state_at, with_tail};
 use crate::run::{Run, place, reaches_back_to};
 use crate::snapshot::Layers;
 use crate::table::up_to;
@@ -183,10 +183,13 @@ impl Decoder {
         let decoded = parallel::map(work, |tenant| self.decode_tenant(tenant))?;
         let mut digest = Digest::default();
         let mut parts = Vec::with_capacity(decoded.len());
-        for (work, (batch, part_digest)) in work.iter().zip(decoded) {
-            digest.combine(&part_digest);
-            parts.push((work.tenant.clone(), batch));
+        let mut matched = Vec::new();
+        for (work, sink) in work.iter().zip(decoded) {
+            digest.combine(&sink.digest);
+            matched.extend(sink.matched);
+            parts.push((work.tenant.clone(), sink.batch));
         }
+        self.expect_all_matched(matched)?;
         let mut order: Vec<(u32, u32)> = Vec::with_capacity(parts.iter().map(|(_, batch)| batch.len()).sum());
         for (number, (_, batch)) in parts.iter().enumerate() {
             order.extend((0..batch.len()).map(|record| (number as u32, record as u32)));
@@ -196,13 +199,14 @@ impl Decoder {
         Ok(Loaded { parts, order, digest })
     }
 
-    fn decode_tenant(&self, work: &TenantWork) -> Result<(RecordBatch, Digest)> {
+    fn decode_tenant(&self, work: &TenantWork) -> Result<Sink<'_>> {
         let raw: usize = work
             .layers
             .iter()
             .flat_map(|layer| layer.blocks.iter().map(|(number, _)| layer.page.blocks[*number].raw_len as usize))
             .sum();
-        let mut out = Sink { decoder: self, batch: RecordBatch::with_capacity(raw), digest: Digest::default() };
+        let batch = RecordBatch::with_capacity(raw);
+        let mut out = Sink { decoder: self, batch, digest: Digest::default(), matched: Vec::new() };
         let mut overrides = self.tail.as_ref().map(|tail| Overrides::new(tail, self.namespace));
         work.for_each_key(|key, versions| {
             let Some((namespace, id)) = split_key(key) else { return Ok(()) };
@@ -213,9 +217,14 @@ impl Decoder {
             match group.map(|(tail, group)| (tail, group, &tail.states[group])) {
                 Some((_, _, TailState::Absent | TailState::Present { .. })) => Ok(()),
                 Some((tail, group, TailState::Deltas)) => {
-                    let below = self.state(key, versions)?;
-                    let state = self.fold_tail(below, tail, group)?;
-                    out.put(id, state)
+                    // Below, at most one tenant has the record; with the others it may have been.
+                    if !matches!(self.state(key, versions)?, State::Present(_)) {
+                        return Ok(());
+                    }
+                    out.matched.push(group);
+                    let ops = up_to(tail.table.ops(&tail.table.groups()[group]), self.at);
+                    let changes = ops.iter().map(|op| (op.version, tail.table.body(op)));
+                    out.put(id, self.state(key, &with_tail(versions, changes))?)
                 }
                 Some((_, _, TailState::Untouched)) | None => out.put(id, self.state(key, versions)?),
             }
@@ -229,7 +238,7 @@ impl Decoder {
                 }
             }
         }
-        Ok((out.batch, out.digest))
+        Ok(out)
     }
 
     fn state<'a>(
@@ -244,15 +253,21 @@ impl Decoder {
         Ok(state)
     }
 
-    fn fold_tail<'a>(&self, below: State<'a>, tail: &TailView, group: usize) -> Result<State<'a>> {
-        let group = &tail.table.groups()[group];
-        let key = tail.table.key(group);
-        let State::Present(mut image) = below else { return Err(self.baseless(key)) };
-        for op in up_to(tail.table.ops(group), self.at) {
-            image = fold_one(image, &tail.table.body(op), self.interpreter.as_ref())
-                .map_err(|e| self.interpret_error(key, e))?;
+    /// Changes of the tails that found no record below are a loss, and never a silent one.
+    fn expect_all_matched(&self, mut matched: Vec<usize>) -> Result<()> {
+        let Some(tail) = self.tail.as_ref().filter(|_| self.selection.tenants.is_none()) else { return Ok(()) };
+        matched.sort_unstable();
+        for number in tail.table.namespace_groups(self.namespace) {
+            let key = tail.table.key(&tail.table.groups()[number]);
+            let selected = split_key(key).is_some_and(|(_, id)| self.range.contains(id) && self.selection.has_id(id));
+            if selected
+                && matches!(tail.states[number], TailState::Deltas)
+                && matched.binary_search(&number).is_err()
+            {
+                return Err(self.baseless(key));
+            }
         }
-        Ok(State::Present(image))
+        Ok(())
     }
 
     fn baseless(&self, key: &[u8]) -> Error {
@@ -273,6 +288,8 @@ struct Sink<'d> {
     decoder: &'d Decoder,
     batch: RecordBatch,
     digest: Digest,
+    /// Positions in the tail table of the records whose deltas found an image below.
+    matched: Vec<usize>,
 }
 
 impl Sink<'_> {

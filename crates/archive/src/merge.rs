@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 
-use backstay_model::{BodyRef, InterpretError, Interpreter, Tick, Version};
+use backstay_model::{Body, BodyRef, InterpretError, Interpreter, Tick, Version};
 use backstay_segment::BlockCursor;
 
 /// A run's opened blocks of one tenant, read front to back.
@@ -79,10 +79,33 @@ impl<'a> Merge<'a> {
             layers_with_key += usize::from(found);
         }
         if layers_with_key > 1 {
-            self.versions.sort_by(|a, b| b.0.cmp(&a.0));
+            self.versions.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
         }
         Ok(Some((&self.key, &self.versions)))
     }
+}
+
+/// Orders the versions of a record that come from several tenants. A move between tenants is a tombstone with one and an
+/// image with the other, at the same version: the image is what happened to the record.
+pub(crate) fn newest_first(versions: &mut Vec<(Version, Body)>) {
+    let rank = |body: &Body| match body {
+        Body::Image(_) => 0,
+        Body::Delta(..) => 1,
+        Body::Tombstone => 2,
+    };
+    versions.sort_by(|a, b| b.0.cmp(&a.0).then(rank(&a.1).cmp(&rank(&b.1))));
+    versions.dedup_by(|second, first| second.0 == first.0);
+}
+
+/// The versions of a record with the changes of the tails among them, newest first. The tails are not always above the
+/// runs: an image that a scan read stands above the changes that the scan already saw.
+pub(crate) fn with_tail<'a>(
+    below: &[(Version, BodyRef<'a>)],
+    tail: impl DoubleEndedIterator<Item = (Version, BodyRef<'a>)>,
+) -> Vec<(Version, BodyRef<'a>)> {
+    let mut versions: Vec<_> = tail.rev().chain(below.iter().copied()).collect();
+    versions.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
+    versions
 }
 
 /// The state of a record.

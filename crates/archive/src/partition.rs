@@ -12,11 +12,6 @@ use backstay_segment::split_key;
 use crate::snapshot::Snapshot;
 use crate::{Result, Selection};
 
-/// A partition is not cut further while its blocks hold at most this many bytes.
-const LIMIT: u64 = 96 << 20;
-/// How many bytes the pieces of a partition that is cut hold.
-const PIECE: u64 = 48 << 20;
-
 /// A stretch of a namespace.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Partition {
@@ -63,8 +58,9 @@ async fn cut(
     selection: &Selection,
     at: Tick,
 ) -> Result<Vec<IdRange>> {
+    let limit = snapshot.inner.limits().partition;
     let runs: Vec<_> = snapshot.layers.relevant(namespace, &range, at).collect();
-    if runs.iter().map(|run| run.info.raw_bytes).sum::<u64>() <= LIMIT {
+    if runs.iter().map(|run| run.info.raw_bytes).sum::<u64>() <= limit {
         return Ok(vec![range]);
     }
     let mut blocks: Vec<(Vec<u8>, u64)> = Vec::new();
@@ -85,7 +81,7 @@ async fn cut(
     let mut points = Vec::new();
     let mut sum = 0;
     for (id, bytes) in blocks {
-        if sum >= PIECE {
+        if sum >= limit / 2 {
             points.push(id);
             sum = 0;
         }

@@ -15,9 +15,9 @@ use backstay_seal::Keyring;
 use backstay_store::Store;
 use bytes::Bytes;
 
-use crate::{Error, Result, Vault};
+use crate::{Error, Limits, Result, Vault};
 
-const MARKER: &str = "backstay.json";
+pub(crate) const MARKER: &str = "backstay.json";
 
 /// What `backstay.json` says.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -25,6 +25,38 @@ struct Marker {
     format: u32,
     repository: String,
     verifying_key: String,
+    /// Ed25519 over the others, so that an altered marker is seen.
+    signature: String,
+}
+
+impl Marker {
+    fn signed_text(&self) -> Vec<u8> {
+        format!("backstay marker\n{}\n{}\n{}", self.format, self.repository, self.verifying_key).into_bytes()
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("a marker is plain data")
+    }
+
+    /// Reads a marker that must have been made by the owner of `trusted`, down to the last byte.
+    fn read(text: &[u8], trusted: &[u8; 32]) -> Result<Marker> {
+        let damaged = |why: &str| Error::Damaged { object: MARKER.to_owned(), why: why.to_owned() };
+        let marker: Marker = serde_json::from_slice(text).map_err(|_| damaged("it is not what init wrote"))?;
+        if marker.format != 1 {
+            return Err(damaged("a newer version of Backstay wrote it"));
+        }
+        let signature: [u8; 64] = unhex(&marker.signature).ok_or_else(|| damaged("its signature is not one"))?;
+        let signed_by = unhex(&marker.verifying_key).ok_or_else(|| damaged("its key is not one"))?;
+        backstay_seal::verify(&signed_by, &marker.signed_text(), &signature).map_err(|e| damaged(&e.to_string()))?;
+        if signed_by != *trusted {
+            let what = "key of this repository: the keyring belongs to another".to_owned();
+            return Err(key_error(MARKER, backstay_seal::Error::NoKey { what }));
+        }
+        if marker.to_bytes() != text {
+            return Err(damaged("its bytes are not those that init wrote"));
+        }
+        Ok(marker)
+    }
 }
 
 /// An open repository. Cheap to clone.
@@ -34,6 +66,7 @@ pub struct Repository {
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) world: Arc<dyn World>,
     pub(crate) scratch: PathBuf,
+    pub(crate) limits: Limits,
     place: String,
 }
 
@@ -47,10 +80,12 @@ impl Repository {
         scratch: PathBuf,
     ) -> Result<Repository> {
         let verifying_key = keyring.verifying_key().map_err(|e| key_error(place, e))?;
-        let marker = Marker { format: 1, repository: hex(&world.id()), verifying_key: hex(&verifying_key) };
-        let text = serde_json::to_vec_pretty(&marker).expect("a marker is plain data");
-        match store.create(MARKER, Bytes::from(text)).await {
-            Ok(()) => Ok(Repository { store, keyring, world, scratch, place: place.to_owned() }),
+        let signer = keyring.signing_key().map_err(|e| key_error(place, e))?;
+        let (repository, verifying_key) = (hex(&world.id()), hex(&verifying_key));
+        let mut marker = Marker { format: 1, repository, verifying_key, signature: String::new() };
+        marker.signature = hex(&signer.sign(&marker.signed_text()).map_err(|e| key_error(place, e))?);
+        match store.create(MARKER, Bytes::from(marker.to_bytes())).await {
+            Ok(()) => Ok(Repository { store, keyring, world, scratch, limits: Limits::default(), place: place.to_owned() }),
             Err(backstay_store::Error::AlreadyExists { .. }) => {
                 Err(Error::RepositoryExists { place: place.to_owned() })
             }
@@ -73,18 +108,21 @@ impl Repository {
             }
             Err(error) => return Err(error.into()),
         };
-        let damaged = |why: &str| Error::Damaged { object: MARKER.to_owned(), why: why.to_owned() };
-        let marker: Marker = serde_json::from_slice(&text).map_err(|_| damaged("it is not what init wrote"))?;
-        if marker.format != 1 {
-            return Err(damaged("a newer version of Backstay wrote it"));
-        }
         let verifying_key = keyring.verifying_key().map_err(|e| key_error(place, e))?;
-        if marker.verifying_key != hex(&verifying_key) {
-            let source =
-                backstay_seal::Error::NoKey { what: "key of this repository: the keyring belongs to another".into() };
-            return Err(key_error(MARKER, source));
-        }
-        Ok(Repository { store, keyring, world, scratch, place: place.to_owned() })
+        Marker::read(&text, &verifying_key)?;
+        Ok(Repository { store, keyring, world, scratch, limits: Limits::default(), place: place.to_owned() })
+    }
+
+    /// The same with other bounds on memory.
+    pub fn with_limits(self, limits: Limits) -> Repository {
+        Repository { limits, ..self }
+    }
+
+    /// Reads `backstay.json` again; what is wrong with it, if anything.
+    pub(crate) async fn check_marker(&self) -> Result<()> {
+        let text = self.store.get(MARKER).await?;
+        let verifying_key = self.keyring.verifying_key().map_err(|e| key_error(MARKER, e))?;
+        Marker::read(&text, &verifying_key).map(drop)
     }
 
     /// The vault of the source `name`. [`Error::NoVault`] before its first backup.
@@ -135,6 +173,17 @@ impl Repository {
 
 fn key_error(object: &str, source: backstay_seal::Error) -> Error {
     Error::Key { object: object.to_owned(), source }
+}
+
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != 2 * N || !text.is_ascii() {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(bytes)
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::compact::sort_tails;
 use crate::run::Run;
 use crate::table::Table;
-use crate::tails::{self, TAIL_BUDGET};
+use crate::tails;
 use crate::vault::Inner;
 use crate::view::View;
 use crate::{Error, Result};
@@ -93,10 +93,11 @@ impl Snapshot {
     ) -> Result<Snapshot> {
         let mut layers = Layers::of(&inner, &state);
         let tails: Vec<Arc<SegmentInfo>> = state.tails().filter(|tail| tail.first <= through).cloned().collect();
+        let budget = inner.limits().tail_budget;
         let mut rest = tails.as_slice();
         let mut scratch = None;
-        while rest.iter().map(|tail| tail.raw_bytes).sum::<u64>() > TAIL_BUDGET && rest.len() > 1 {
-            let count = take_within(rest, TAIL_BUDGET);
+        while rest.iter().map(|tail| tail.raw_bytes).sum::<u64>() > budget && rest.len() > 1 {
+            let count = take_within(rest, budget);
             let (group, after) = rest.split_at(count);
             let folder = match &scratch {
                 Some(folder) => Arc::clone(folder),

@@ -4,15 +4,11 @@ use std::sync::Arc;
 
 use backstay_ledger::SegmentInfo;
 use backstay_model::{Interpreter, Tick};
-use backstay_segment::TailBlock;
+use backstay_segment::{Header, TailBlock};
 
 use crate::table::Table;
 use crate::vault::Inner;
 use crate::{Error, Result};
-
-/// Bytes of raw entries that a table may be made of. What a source has changed since the last compaction is held in
-/// memory up to this size; beyond it, tails are sorted into runs first.
-pub(crate) const TAIL_BUDGET: u64 = 48 << 20;
 
 /// Reads `tails` (in stream order) into a table, leaving out what became visible after `through`.
 pub(crate) async fn read(
@@ -25,6 +21,11 @@ pub(crate) async fn read(
     for tail in tails {
         let path = inner.segment_path(&tail.id);
         let file = inner.read_whole(tail).await?;
+        let header = Header::parse(&file).map_err(|error| Error::segment(&path, error))?;
+        if header.segment != tail.id {
+            let why = "another segment stands under this name".to_owned();
+            return Err(Error::Damaged { object: path, why });
+        }
         let mut ordinals = Ordinals::default();
         let result = TailBlock::open_all(&file, inner.vault_key(), |block| {
             block

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use backstay_ledger::{Chain, Draft, Fact, SegmentInfo, Shape, VaultState, Writer};
 use backstay_model::{Coverage, EntryBatch, Interpreter, Tick, World};
-use backstay_seal::DataKey;
+use backstay_seal::{DataKey, KeyKind};
 use backstay_segment::{FORMAT, Header, TailWriter};
 use backstay_store::Store;
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use crate::keys::Keys;
 use crate::repository::hex;
 use crate::run::Run;
 use crate::snapshot::RunRef;
-use crate::{Error, Repository, Result, Snapshot};
+use crate::{Error, Limits, Repository, Result, Snapshot};
 
 /// How many opened runs are kept at hand.
 const RUNS_AT_HAND: usize = 12;
@@ -45,6 +45,10 @@ impl Inner {
 
     pub fn scratch(&self) -> &std::path::Path {
         &self.repository.scratch
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.repository.limits
     }
 
     pub fn vault_key(&self) -> &DataKey {
@@ -116,6 +120,11 @@ impl Vault {
             }
             Err(error) => return Err(error.into()),
         };
+        // Asking for a key that is not there would make one, which opens nothing.
+        let entries = repository.keyring.entries().map_err(key_error)?;
+        if !entries.iter().any(|entry| entry.kind == KeyKind::Vault && entry.vault == Some(id)) {
+            return Err(key_error(backstay_seal::Error::NoKey { what: "key of this vault".to_owned() }));
+        }
         let vault_key = repository.keyring.vault_key(id, repository.world.now()).map_err(key_error)?;
         let vault_key = Arc::new(vault_key);
         let chain = Chain::load(store, name, Arc::clone(&vault_key), trusted).await?;

@@ -1,6 +1,7 @@
 //! Checking that the archive is what its ledger says, down to every record when asked to.
 //!
 //! ```text
+//!   marker    `backstay.json`: its signature                               always
 //!   chain     every commit: signature, hash link, place                    always
 //!   objects   every live segment: there, its length, its BLAKE3 hash       always, or a sample
 //!   content   every directory, page and block opens and decodes;           with --content
@@ -15,6 +16,7 @@ use backstay_segment::{BlockCursor, BlockOpener, Header, IndexPage, RunDirectory
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::repository::MARKER;
 use crate::vault::Inner;
 use crate::{Error, Result, Vault, parallel};
 
@@ -75,6 +77,10 @@ impl Vault {
                 _ => "altered",
             };
             report.problems.push(Problem { kind: kind.into(), object: problem.object, detail: problem.detail });
+        }
+        report.checked += 1;
+        if let Err(error) = repository.check_marker().await {
+            report.problems.push(problem(MARKER.to_owned(), &error));
         }
         let vault = match repository.vault(name).await {
             Ok(vault) => vault,

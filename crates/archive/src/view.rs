@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use backstay_model::{IdRange, Incarnation, NamespaceKind, Tenant, Tick};
+use backstay_model::{Body, IdRange, Incarnation, InterpretError, NamespaceKind, Tenant, Tick, Version};
 use backstay_segment::split_key;
 
 use crate::compact::stretches;
 use crate::load::{Decoder, Loaded, TenantWork, gather};
-use crate::merge::{State, fold_one, state_at};
-use crate::snapshot::Snapshot;
+use crate::merge::{State, fold_one, newest_first, state_at, with_tail};
+use crate::snapshot::{Layers, Snapshot};
 use crate::table::{Group, OpTenant, Table, up_to};
 use crate::{Error, Partition, Result, Selection};
 
@@ -161,8 +161,45 @@ async fn tail_states(snapshot: &Snapshot, at: Tick) -> Result<Vec<TailState>> {
         }
         states.push(state);
     }
-    place_movers(snapshot, at, &movers, &mut states).await?;
+    look_below(snapshot, &snapshot.layers, at, &movers, &mut states).await?;
+    let corrected = corrected_by_scans(snapshot, at, &states).await?;
+    look_below(snapshot, &snapshot.layers, at, &corrected, &mut states).await?;
     Ok(states)
+}
+
+/// The records of which a later scan found other content than the tails lead to: what it found counts.
+async fn corrected_by_scans(snapshot: &Snapshot, at: Tick, states: &[TailState]) -> Result<Vec<usize>> {
+    let table = &snapshot.table;
+    let mut scans = Layers::default();
+    scans.deltas = snapshot.layers.deltas.iter().filter(|run| run.info.scan.is_some()).cloned().collect();
+    let mut corrected = Vec::new();
+    let mut start = 0;
+    while let Some(group) = table.groups().get(start).filter(|_| !scans.deltas.is_empty()) {
+        let namespace = table.namespace(group);
+        let end = table.namespace_groups(namespace).end;
+        let numbers = (start..end).filter(|number| !matches!(states[*number], TailState::Untouched));
+        let selection = ids_of(table, numbers);
+        for tenant in gather(&snapshot.inner, &scans, namespace, &IdRange::all(), &selection, at).await?.into_values() {
+            tenant.for_each_key(|key, versions| {
+                if let Some(number) = table.find(key)
+                    && let Some(first) = table.ops(&table.groups()[number]).first()
+                    && versions.iter().any(|(version, _)| version.tick <= at && *version > first.version)
+                {
+                    corrected.push(number);
+                }
+                Ok(())
+            })?;
+        }
+        start = end;
+    }
+    corrected.sort_unstable();
+    corrected.dedup();
+    Ok(corrected)
+}
+
+fn ids_of(table: &Table, numbers: impl Iterator<Item = usize>) -> Selection {
+    let ids = numbers.filter_map(|number| split_key(table.key(&table.groups()[number])).map(|(_, id)| id.to_vec()));
+    Selection { ids: Some(Arc::new(ids.collect())), ..Selection::default() }
 }
 
 fn may_move(table: &Table, group: &Group, at: Tick) -> bool {
@@ -207,35 +244,41 @@ fn own_state(snapshot: &Snapshot, table: &Table, group: &Group, at: Tick) -> Res
     Ok(TailState::Present { tenant, image })
 }
 
-/// The states of records whose deltas may have moved them to another tenant: looks below, at all tenants. `movers` are
-/// positions in the table, ascending.
-async fn place_movers(snapshot: &Snapshot, at: Tick, movers: &[usize], states: &mut [TailState]) -> Result<()> {
+/// Settles the states of records by all that lies below them, at all tenants. `numbers` are positions in the table,
+/// ascending.
+async fn look_below(
+    snapshot: &Snapshot,
+    layers: &Layers,
+    at: Tick,
+    numbers: &[usize],
+    states: &mut [TailState],
+) -> Result<()> {
     let table = &snapshot.table;
-    let mut rest = movers;
+    let mut rest = numbers;
     while let Some(first) = rest.first() {
         let namespace = table.namespace(&table.groups()[*first]);
         let count = rest.partition_point(|number| table.namespace(&table.groups()[*number]) == namespace);
-        let ids =
-            rest[..count].iter().filter_map(|n| split_key(table.key(&table.groups()[*n]))).map(|(_, id)| id.to_vec());
-        let selection = Selection { ids: Some(Arc::new(ids.collect())), ..Selection::default() };
-        for range in stretches(&snapshot.layers, namespace) {
-            let work = gather(&snapshot.inner, &snapshot.layers, namespace, &range, &selection, at).await?;
+        let selection = ids_of(table, rest[..count].iter().copied());
+        for range in stretches(layers, namespace) {
+            let work = gather(&snapshot.inner, layers, namespace, &range, &selection, at).await?;
+            let mut below: BTreeMap<usize, Vec<(Version, Body)>> = BTreeMap::new();
             for tenant in work.into_values() {
                 tenant.for_each_key(|key, versions| {
-                    let Some(number) = table.find(key).filter(|number| rest[..count].binary_search(number).is_ok())
-                    else {
-                        return Ok(());
-                    };
-                    let group = &table.groups()[number];
-                    let wrong = |error| interpret_error(snapshot, table, group, error);
-                    if split_key(key).is_some_and(|(_, id)| range.contains(id))
-                        && let State::Present(below) =
-                            state_at(versions, at, snapshot.interpreter.as_ref()).map_err(wrong)?
+                    if let Some(number) = table.find(key).filter(|number| rest[..count].binary_search(number).is_ok())
+                        && split_key(key).is_some_and(|(_, id)| range.contains(id))
                     {
-                        states[number] = moved_state(snapshot, group, &below, at).map_err(wrong)?;
+                        let owned = versions.iter().map(|(version, body)| (*version, body.to_owned()));
+                        below.entry(number).or_default().extend(owned);
                     }
                     Ok(())
                 })?;
+            }
+            for (number, versions) in below {
+                let group = &table.groups()[number];
+                let settled = settle(snapshot, group, versions, at);
+                if let Some(state) = settled.map_err(|error| interpret_error(snapshot, table, group, error))? {
+                    states[number] = state;
+                }
             }
         }
         rest = &rest[count..];
@@ -243,24 +286,30 @@ async fn place_movers(snapshot: &Snapshot, at: Tick, movers: &[usize], states: &
     Ok(())
 }
 
-fn moved_state(
+/// The state of a record by its versions in the runs, of all tenants, and its changes in the tails; `None` when they do
+/// not tell.
+fn settle(
     snapshot: &Snapshot,
     group: &Group,
-    below: &[u8],
+    mut below: Vec<(Version, Body)>,
     at: Tick,
-) -> Result<TailState, backstay_model::InterpretError> {
+) -> Result<Option<TailState>, InterpretError> {
     let table = &snapshot.table;
+    newest_first(&mut below);
+    let below: Vec<_> = below.iter().map(|(version, body)| (*version, body.as_ref())).collect();
     let ops = up_to(table.ops(group), at);
-    let mut folded = std::borrow::Cow::Borrowed(below);
-    for op in ops {
-        folded = fold_one(folded, &table.body(op), snapshot.interpreter.as_ref())?;
-    }
+    let versions = with_tail(&below, ops.iter().map(|op| (op.version, table.body(op))));
+    let image = match state_at(&versions, at, snapshot.interpreter.as_ref())? {
+        State::Present(image) => image,
+        State::Absent => return Ok(Some(TailState::Absent)),
+        State::Baseless => return Ok(None),
+    };
     let name = ops.last().map_or("", |op| table.name(op));
-    let tenant = Tenant::new(snapshot.interpreter.tenant(name, &folded, &mut String::new()));
-    Ok(TailState::Present { tenant, image: TailImage::Folded(folded.into_owned()) })
+    let tenant = Tenant::new(snapshot.interpreter.tenant(name, &image, &mut String::new()));
+    Ok(Some(TailState::Present { tenant, image: TailImage::Folded(image.into_owned()) }))
 }
 
-fn interpret_error(snapshot: &Snapshot, table: &Table, group: &Group, error: backstay_model::InterpretError) -> Error {
+fn interpret_error(snapshot: &Snapshot, table: &Table, group: &Group, error: InterpretError) -> Error {
     Error::interpret(&describe(snapshot, table, group), error)
 }
 

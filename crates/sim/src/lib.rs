@@ -1,1 +1,26 @@
-//! sim
+//! A world in a jar, for tests: everything that Backstay touches, seeded and obedient. Never a dependency of the
+//! program itself.
+//!
+//! ```text
+//!   Chance, SimWorld   randomness and time that repeat themselves
+//!   FaultyStore        an object store that forgets answers, fails in passing, and stops dead at a chosen step
+//!   Oracle             the slow, obvious truth: every version of every record in a BTreeMap
+//!   toy                a tiny database in memory that can be protected and restored into, and that keeps an oracle
+//!   workload           random things to do to it
+//!   conformance        what every source and every target must do, the toy and MongoDB alike
+//! ```
+//!
+//! What happens here is decided by seeds and by the caller alone: run it twice and it does the same twice.
+
+mod chance;
+pub mod conformance;
+mod faulty;
+mod oracle;
+pub mod toy;
+pub mod workload;
+mod world;
+
+pub use chance::Chance;
+pub use faulty::{Fault, FaultyStore};
+pub use oracle::{Event, Oracle, Truth};
+pub use world::SimWorld;
