@@ -26,7 +26,8 @@ fn measure(what: &str, mut once: impl FnMut()) {
 
 /// An order of about 700 bytes.
 fn order() -> Document {
-    let lines: Vec<Document> = (0..6).map(|n| doc! { "sku": format!("sku-{n:06}"), "quantity": n, "price": 12.5 }).collect();
+    let lines: Vec<Document> =
+        (0..6).map(|n| doc! { "sku": format!("sku-{n:06}"), "quantity": n, "price": 12.5 }).collect();
     doc! {
         "_id": bson::oid::ObjectId::from_bytes([7; 12]), "tenant": "tenant-042", "number": 123_456i64, "status": "paid",
         "created": bson::DateTime::from_millis(1_700_000_000_000), "customer": { "name": "A customer", "city": "A city", "zip": "12345" },

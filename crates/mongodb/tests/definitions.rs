@@ -75,9 +75,9 @@ async fn folded(client: &Client) -> Definitions {
             }
         }
     }
-    let shown = definitions.values().map(|definition| {
-        (interpreter.describe(definition).unwrap().name, extjson::document(definition).unwrap())
-    });
+    let shown = definitions
+        .values()
+        .map(|definition| (interpreter.describe(definition).unwrap().name, extjson::document(definition).unwrap()));
     shown.collect()
 }
 
@@ -133,7 +133,8 @@ async fn the_oplog_and_the_servers_lists_yield_the_same_definitions() {
         doc! { "key": { "g2": "2d" }, "name": "g2", "bits": 20 },
     ];
     run(&shop, doc! { "createIndexes": "plain", "indexes": others }).await;
-    run(&shop, doc! { "createIndexes": "weather", "indexes": [{ "key": { "m.city": 1, "t": 1 }, "name": "city" }] }).await;
+    run(&shop, doc! { "createIndexes": "weather", "indexes": [{ "key": { "m.city": 1, "t": 1 }, "name": "city" }] })
+        .await;
     compare(&client).await;
 
     for index in [
@@ -151,7 +152,8 @@ async fn the_oplog_and_the_servers_lists_yield_the_same_definitions() {
         println!("{shown}");
         compare(&client).await;
     }
-    run(&shop, doc! { "collMod": "plain", "validator": { "n": { "$type": "int" } }, "validationLevel": "moderate" }).await;
+    run(&shop, doc! { "collMod": "plain", "validator": { "n": { "$type": "int" } }, "validationLevel": "moderate" })
+        .await;
     run(&shop, doc! { "collMod": "checked", "validator": {}, "validationAction": "error" }).await;
     run(&shop, doc! { "collMod": "checked2", "validationLevel": "off" }).await;
     run(&shop, doc! { "collMod": "images", "changeStreamPreAndPostImages": { "enabled": false } }).await;

@@ -55,8 +55,15 @@ async fn encoded_ids_stand_in_the_order_of_the_servers_index() {
         database.run_command(doc! { "insert": "c", "documents": new, "ordered": false }).await.unwrap();
     }
     let collection = database.collection::<RawDocumentBuf>("c");
-    let sorted: Vec<RawDocumentBuf> =
-        collection.find(doc! {}).hint(mongodb::options::Hint::Keys(doc! { "_id": 1 })).sort(doc! { "_id": 1 }).await.unwrap().try_collect().await.unwrap();
+    let sorted: Vec<RawDocumentBuf> = collection
+        .find(doc! {})
+        .hint(mongodb::options::Hint::Keys(doc! { "_id": 1 }))
+        .sort(doc! { "_id": 1 })
+        .await
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap();
     assert!(sorted.len() > wanted / 3, "only {} ids are distinct", sorted.len());
     println!("{} distinct ids", sorted.len());
     let show = |record: &RawDocumentBuf| extjson::document(record.as_bytes()).unwrap();

@@ -85,12 +85,13 @@ async fn every_update_yields_the_servers_own_bytes() {
         for entry in updates_since(&client, since, &format!("t.{name}")).await {
             let id = entry.get_document("o2").unwrap().get_i32("_id").unwrap();
             let o = entry.get_document("o").unwrap();
-            *forms.entry(match update::form(o.as_bytes()).unwrap() {
-                update::Form::Replacement => "replacement",
-                update::Form::Paths => "$v: 1",
-                update::Form::Diff => "$v: 2",
-            })
-            .or_default() += 1;
+            *forms
+                .entry(match update::form(o.as_bytes()).unwrap() {
+                    update::Form::Replacement => "replacement",
+                    update::Form::Paths => "$v: 1",
+                    update::Form::Diff => "$v: 2",
+                })
+                .or_default() += 1;
             update::apply(before[&id].as_bytes(), o.as_bytes(), &mut out).unwrap();
             assert!(
                 out == after[&id].as_bytes(),
@@ -110,7 +111,11 @@ async fn every_update_yields_the_servers_own_bytes() {
             let errors = report.get_array("writeErrors").map(Vec::as_slice).unwrap_or_default();
             println!("{} of {} commands were refused in the first round", errors.len(), updates.len());
         }
-        assert!(changed > 200, "too few updates took effect: {changed}; {:?}", report.get_array("writeErrors").ok().and_then(|e| e.first()));
+        assert!(
+            changed > 200,
+            "too few updates took effect: {changed}; {:?}",
+            report.get_array("writeErrors").ok().and_then(|e| e.first())
+        );
         pairs += changed;
         round += 1;
     }
@@ -120,8 +125,27 @@ async fn every_update_yields_the_servers_own_bytes() {
 /// A `$v: 1` entry as servers up to 4.4 log it: paths in the order in which they were applied, none below another.
 fn paths_entry(chance: &mut Chance) -> Document {
     let paths = [
-        "a", "b", "grid.0", "grid.1.2", "grid.2.0", "n", "new.a", "new.b.c", "nums.0", "nums.7", "objs.0.k", "objs.1.v", "objs.3", "s.x",
-        "str.below", "sub.new", "sub.w", "sub.x", "sub.y.list.1", "sub.y.new.a", "sub.y.z",
+        "a",
+        "b",
+        "grid.0",
+        "grid.1.2",
+        "grid.2.0",
+        "n",
+        "new.a",
+        "new.b.c",
+        "nums.0",
+        "nums.7",
+        "objs.0.k",
+        "objs.1.v",
+        "objs.3",
+        "s.x",
+        "str.below",
+        "sub.new",
+        "sub.w",
+        "sub.x",
+        "sub.y.list.1",
+        "sub.y.new.a",
+        "sub.y.z",
     ];
     let (mut set, mut unset) = (Document::new(), Document::new());
     for path in paths {

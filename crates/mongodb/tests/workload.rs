@@ -164,8 +164,13 @@ async fn records_folded_from_the_oplog_are_the_servers_records() {
         Rule { ns: "{id}.*".into(), origin: Origin::Capture },
     ]);
     let interpreter = MongoInterpreter::new(Include::default(), rules.unwrap());
-    let mut folding =
-        Folding { interpreter, records: Records::new(), definitions: BTreeMap::new(), ordinals: BTreeMap::new(), moved: 0 };
+    let mut folding = Folding {
+        interpreter,
+        records: Records::new(),
+        definitions: BTreeMap::new(),
+        ordinals: BTreeMap::new(),
+        moved: 0,
+    };
     let oplog = client.database("local").collection::<RawDocumentBuf>("oplog.rs");
     let mut entries = oplog.find(doc! {}).await.unwrap();
     let mut open: BTreeMap<(Vec<u8>, i64), Vec<RawDocumentBuf>> = BTreeMap::new();

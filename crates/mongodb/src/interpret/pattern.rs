@@ -139,7 +139,11 @@ mod tests {
             ("tenant_*.*", "other", false),
             ("shop", "shop", false),
         ] {
-            assert_eq!(Pattern::parse(pattern).map(|p| p.covers_database(database)), Ok(covers), "{pattern} {database}");
+            assert_eq!(
+                Pattern::parse(pattern).map(|p| p.covers_database(database)),
+                Ok(covers),
+                "{pattern} {database}"
+            );
         }
     }
 }

@@ -1,6 +1,11 @@
 //! Random values and documents, from a seed.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods, reason = "a test's own tools; each test uses some of them, and a new seed each time")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test's own tools; each test uses some of them, and a new seed each time"
+)]
 
 use bson::{Bson, Document, doc};
 
@@ -37,7 +42,9 @@ impl Chance {
 /// The seed of this run: `BACKSTAY_SEED`, or another one each time.
 pub fn seed() -> u64 {
     let given = std::env::var("BACKSTAY_SEED").ok().and_then(|seed| seed.parse().ok());
-    given.unwrap_or_else(|| std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64)
+    given.unwrap_or_else(|| {
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
+    })
 }
 
 /// How many times larger than usual the run is: `BACKSTAY_SOAK`.
@@ -49,11 +56,35 @@ pub fn soak() -> usize {
 }
 
 pub const ODD_NAMES: &[&str] = &[
-    "", "a", "aa", "aaa", "b", "c", "d", "u", "i", "s", "l", "sd", "sa", "su", "s0", "s$x", "u0", "0", "1", "10", "a.b", "$x", ".", "é",
+    "",
+    "a",
+    "aa",
+    "aaa",
+    "b",
+    "c",
+    "d",
+    "u",
+    "i",
+    "s",
+    "l",
+    "sd",
+    "sa",
+    "su",
+    "s0",
+    "s$x",
+    "u0",
+    "0",
+    "1",
+    "10",
+    "a.b",
+    "$x",
+    ".",
+    "é",
     "a field of a longer name",
 ];
 
-pub const PLAIN_NAMES: &[&str] = &["a", "aa", "aaa", "b", "c", "d", "u", "i", "s", "l", "sd", "sa", "s0", "u0", "0", "1", "10", "é"];
+pub const PLAIN_NAMES: &[&str] =
+    &["a", "aa", "aaa", "b", "c", "d", "u", "i", "s", "l", "sd", "sa", "s0", "u0", "0", "1", "10", "é"];
 
 pub fn text(chance: &mut Chance) -> String {
     (0..chance.below(12)).map(|_| chance.pick(&["a", "b", "z", " ", "\0", "é", "\u{1F600}", ".", "$"])).collect()
@@ -68,7 +99,17 @@ pub fn number(chance: &mut Chance) -> Bson {
         0 => Bson::Int32(chance.small()),
         1 => Bson::Int64(i64::from(chance.small())),
         2 => Bson::Double(f64::from(chance.small()) / 2.0),
-        3 => Bson::Double(*chance.pick(&[&0.1, &-0.0, &1e300, &-1e-300, &f64::NAN, &f64::INFINITY, &f64::NEG_INFINITY, &5e-324, &1e15])),
+        3 => Bson::Double(*chance.pick(&[
+            &0.1,
+            &-0.0,
+            &1e300,
+            &-1e-300,
+            &f64::NAN,
+            &f64::INFINITY,
+            &f64::NEG_INFINITY,
+            &5e-324,
+            &1e15,
+        ])),
         4 => {
             let shift = chance.below(64);
             Bson::Int64(chance.number() as i64 >> shift)
@@ -77,7 +118,16 @@ pub fn number(chance: &mut Chance) -> Bson {
         6 => Bson::Double(f64::from_bits(chance.number())),
         7 => decimal(&format!("{}E{}", chance.small(), chance.small())),
         _ => decimal(chance.pick(&[
-            "0.1", "1E+6000", "-1E-6100", "NaN", "Infinity", "-Infinity", "-0", "1.10", "9999999999999999999999999999999999", "9E-330",
+            "0.1",
+            "1E+6000",
+            "-1E-6100",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "-0",
+            "1.10",
+            "9999999999999999999999999999999999",
+            "9E-330",
             "0.5000000000000000000000000000000001",
         ])),
     }
@@ -119,7 +169,10 @@ pub fn rarity(chance: &mut Chance) -> Bson {
         3 => {
             let pattern = chance.pick(&["a+", "", "^b"]).to_owned();
             let options = chance.pick(&["", "i", "im"]).to_owned();
-            Bson::RegularExpression(bson::Regex { pattern: pattern.try_into().unwrap(), options: options.try_into().unwrap() })
+            Bson::RegularExpression(bson::Regex {
+                pattern: pattern.try_into().unwrap(),
+                options: options.try_into().unwrap(),
+            })
         }
         4 => {
             let id = object_id(chance).as_object_id().unwrap().to_hex();

@@ -36,8 +36,33 @@ fn objects(chance: &mut Chance) -> Vec<Document> {
 
 fn path(chance: &mut Chance) -> String {
     let known = [
-        "n", "bits", "long", "str", "nums", "objs", "sub", "sub.x", "sub.y", "sub.y.z", "sub.y.list", "sub.w", "grid", "bin", "nums.0",
-        "nums.7", "objs.0.k", "objs.1.v", "objs.3", "grid.0", "grid.1.2", "grid.2.0", "new", "new.inner.deep", "new.0.x", "sub.new", "sub.y.new.a",
+        "n",
+        "bits",
+        "long",
+        "str",
+        "nums",
+        "objs",
+        "sub",
+        "sub.x",
+        "sub.y",
+        "sub.y.z",
+        "sub.y.list",
+        "sub.w",
+        "grid",
+        "bin",
+        "nums.0",
+        "nums.7",
+        "objs.0.k",
+        "objs.1.v",
+        "objs.3",
+        "grid.0",
+        "grid.1.2",
+        "grid.2.0",
+        "new",
+        "new.inner.deep",
+        "new.0.x",
+        "sub.new",
+        "sub.y.new.a",
     ];
     match chance.below(5) {
         0 => chance.pick(PLAIN_NAMES).to_owned(),
@@ -48,7 +73,22 @@ fn path(chance: &mut Chance) -> String {
 
 fn number_path(chance: &mut Chance) -> String {
     chance
-        .pick(&["n", "bits", "long", "sub.x", "sub.y.z", "nums.0", "nums.1", "nums.5", "objs.0.k", "grid.1.0", "new", "new.a", "nums.$[]", "objs.$[].k"])
+        .pick(&[
+            "n",
+            "bits",
+            "long",
+            "sub.x",
+            "sub.y.z",
+            "nums.0",
+            "nums.1",
+            "nums.5",
+            "objs.0.k",
+            "grid.1.0",
+            "new",
+            "new.a",
+            "nums.$[]",
+            "objs.$[].k",
+        ])
         .to_owned()
 }
 
@@ -90,7 +130,9 @@ pub fn update(chance: &mut Chance, id: i32, current: &Document) -> Document {
     let mut u = Document::new();
     for _ in 0..chance.below(3) + 1 {
         let (name, field, operand) = operator(chance);
-        if let Ok(fields) = u.entry(name.to_owned()).or_insert_with(|| Bson::Document(Document::new())).as_document_mut().ok_or(()) {
+        if let Ok(fields) =
+            u.entry(name.to_owned()).or_insert_with(|| Bson::Document(Document::new())).as_document_mut().ok_or(())
+        {
             fields.insert(field, operand);
         }
     }
@@ -112,17 +154,29 @@ fn operator(chance: &mut Chance) -> (&'static str, String, Bson) {
         9 | 10 => ("$push", list_path(chance), push(chance)),
         11 => {
             let each: Vec<i32> = (0..chance.below(4)).map(|_| chance.small()).collect();
-            ("$addToSet", list_path(chance), if chance.one_in(2) { doc! { "$each": each }.into() } else { scalar(chance) })
+            (
+                "$addToSet",
+                list_path(chance),
+                if chance.one_in(2) { doc! { "$each": each }.into() } else { scalar(chance) },
+            )
         }
         12 => {
             let limit = chance.small();
-            if chance.one_in(2) { ("$pull", list_path(chance), doc! { "$lt": limit }.into()) } else { ("$pull", "objs".into(), doc! { "k": limit }.into()) }
+            if chance.one_in(2) {
+                ("$pull", list_path(chance), doc! { "$lt": limit }.into())
+            } else {
+                ("$pull", "objs".into(), doc! { "k": limit }.into())
+            }
         }
         13 => ("$pullAll", list_path(chance), vec![chance.small(), chance.small()].into()),
         14 => ("$pop", list_path(chance), Bson::Int32(if chance.one_in(2) { 1 } else { -1 })),
         15 => {
             let operation = *chance.pick(&[&"and", &"or", &"xor"]);
-            ("$bit", chance.pick(&["bits", "long", "new", "nums.0"]).to_owned(), doc! { operation: chance.small() }.into())
+            (
+                "$bit",
+                chance.pick(&["bits", "long", "new", "nums.0"]).to_owned(),
+                doc! { operation: chance.small() }.into(),
+            )
         }
         _ => match chance.below(3) {
             0 => ("$currentDate", path(chance), true.into()),
@@ -150,13 +204,21 @@ fn push(chance: &mut Chance) -> Bson {
 fn pipeline(chance: &mut Chance, current: &Document) -> Vec<Document> {
     let literal = |value: Bson| doc! { "$literal": value };
     match chance.below(9) {
-        0 => vec![doc! { "$set": { path_of_pipeline(chance): literal(value(chance, 2)), path_of_pipeline(chance): literal(scalar(chance)) } }],
+        0 => vec![
+            doc! { "$set": { path_of_pipeline(chance): literal(value(chance, 2)), path_of_pipeline(chance): literal(scalar(chance)) } },
+        ],
         1 => vec![doc! { "$unset": [path_of_pipeline(chance)] }],
-        2 => vec![doc! { "$set": { "nums": { "$concatArrays": [{ "$ifNull": ["$sub.y.list", []] }, [chance.small()]] } } }],
-        3 => vec![doc! { "$set": { "objs": { "$map": { "input": { "$ifNull": ["$objs", []] }, "in": { "k": "$$this.k", "v": chance.small() } } } } }],
+        2 => vec![
+            doc! { "$set": { "nums": { "$concatArrays": [{ "$ifNull": ["$sub.y.list", []] }, [chance.small()]] } } },
+        ],
+        3 => vec![
+            doc! { "$set": { "objs": { "$map": { "input": { "$ifNull": ["$objs", []] }, "in": { "k": "$$this.k", "v": chance.small() } } } } },
+        ],
         4 => {
             let field = chance.pick(ODD_NAMES).to_owned();
-            vec![doc! { "$replaceWith": { "$setField": { "field": literal(field.into()), "input": "$$ROOT", "value": literal(value(chance, 2)) } } }]
+            vec![
+                doc! { "$replaceWith": { "$setField": { "field": literal(field.into()), "input": "$$ROOT", "value": literal(value(chance, 2)) } } },
+            ]
         }
         // The server finds the difference between any two documents.
         _ => {
@@ -173,12 +235,33 @@ fn pipeline(chance: &mut Chance, current: &Document) -> Vec<Document> {
 }
 
 fn path_of_pipeline(chance: &mut Chance) -> String {
-    chance.pick(&["n", "str", "nums", "objs", "objs.k", "sub.x", "sub.y", "sub.y.list", "grid", "new", "new.a", "a", "d.u", "bin"]).to_owned()
+    chance
+        .pick(&[
+            "n",
+            "str",
+            "nums",
+            "objs",
+            "objs.k",
+            "sub.x",
+            "sub.y",
+            "sub.y.list",
+            "grid",
+            "new",
+            "new.a",
+            "a",
+            "d.u",
+            "bin",
+        ])
+        .to_owned()
 }
 
 fn mutate(chance: &mut Chance, document: &mut Document, depth: usize) {
     let names: Vec<String> = document.keys().cloned().collect();
-    let name = if names.is_empty() || chance.one_in(4) { chance.pick(ODD_NAMES).to_owned() } else { names[chance.below(names.len())].clone() };
+    let name = if names.is_empty() || chance.one_in(4) {
+        chance.pick(ODD_NAMES).to_owned()
+    } else {
+        names[chance.below(names.len())].clone()
+    };
     if depth > 0 && chance.one_in(2) {
         match document.get_mut(&name) {
             Some(Bson::Document(inner)) => return mutate(chance, inner, depth - 1),

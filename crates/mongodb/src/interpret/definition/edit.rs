@@ -85,8 +85,14 @@ impl Definition {
                 }
                 b"cappedMax" => insert(&mut self.options, b"max", element),
                 b"timeseries" => self.modify_time_series(element)?,
-                b"validator" | b"validationLevel" | b"validationAction" | b"expireAfterSeconds" | b"recordPreImages"
-                | b"changeStreamPreAndPostImages" | b"viewOn" | b"pipeline" => {
+                b"validator"
+                | b"validationLevel"
+                | b"validationAction"
+                | b"expireAfterSeconds"
+                | b"recordPreImages"
+                | b"changeStreamPreAndPostImages"
+                | b"viewOn"
+                | b"pipeline" => {
                     set_option(&mut self.options, element.name, element)?;
                 }
                 // The command's name, and what concerns only how it ran.

@@ -23,7 +23,11 @@ fn equality_passes_through_types_paths_and_arrays() {
     check(r#"{"a.1.b":1}"#, doc! {"a": [{"b": 2}, {"b": 1}]}, true);
     check(r#"{"a.0":2}"#, doc! {"a": [2, 3]}, true);
     check(r#"{"a":{"b":1}}"#, doc! {"a": {"b": 1, "c": 1}}, false);
-    check(r#"{"_id":{"$oid":"010101010101010101010101"}}"#, doc! {"_id": bson::oid::ObjectId::from_bytes([1; 12])}, true);
+    check(
+        r#"{"_id":{"$oid":"010101010101010101010101"}}"#,
+        doc! {"_id": bson::oid::ObjectId::from_bytes([1; 12])},
+        true,
+    );
 }
 
 #[test]

@@ -44,19 +44,71 @@ fn equal_numbers_are_one_id() {
 #[test]
 fn values_stand_in_the_servers_order() {
     let ascending = [
-        Bson::MinKey, Bson::Undefined, Bson::Null, Bson::Double(f64::NAN), Bson::Double(f64::NEG_INFINITY), decimal("-9.9E+6144"),
-        Bson::Double(-1e300), Bson::Int64(i64::MIN), Bson::Int32(-100), Bson::Int32(-99), Bson::Double(-0.5), decimal("-1E-6176"),
-        Bson::Int32(0), decimal("1E-6176"), Bson::Double(5e-324), decimal("0.1"), Bson::Double(0.1), Bson::Double(0.5), Bson::Int32(1),
-        Bson::Double(1.5), Bson::Int32(9), Bson::Int32(10), Bson::Int32(99), Bson::Int32(100), Bson::Int32(101), Bson::Int64(i64::MAX - 1),
-        Bson::Int64(i64::MAX), Bson::Double(9_223_372_036_854_775_808.0), Bson::Double(1e300), decimal("9.9E+6144"),
-        Bson::Double(f64::INFINITY), "".into(), "\0".into(), "\0\0".into(), "\0a".into(), "a".into(), "a\0".into(), "aa".into(), "é".into(),
-        doc! {}.into(), doc! {"a": 1}.into(), doc! {"a": 1, "a2": 0}.into(), doc! {"a": 2}.into(), doc! {"b": 0}.into(), doc! {"a": ""}.into(),
-        Bson::Array(vec![]), Bson::Array(vec![Bson::Int32(1)]), Bson::Array(vec![Bson::Int32(1), Bson::Int32(0)]),
-        binary(0, b""), binary(5, b""), binary(0, b"b"), binary(9, b"a"), binary(0, b"aa"), binary(0, &[0; 254]), binary(0, &[0; 255]),
-        binary(0, &[0; 256]), Bson::ObjectId(bson::oid::ObjectId::from_bytes([0; 12])), false.into(), true.into(),
-        bson::DateTime::from_millis(-1).into(), bson::DateTime::from_millis(0).into(),
-        bson::Timestamp { time: 1, increment: 2 }.into(), bson::Timestamp { time: 2, increment: 1 }.into(),
-        Bson::JavaScriptCode("f".into()), Bson::MaxKey,
+        Bson::MinKey,
+        Bson::Undefined,
+        Bson::Null,
+        Bson::Double(f64::NAN),
+        Bson::Double(f64::NEG_INFINITY),
+        decimal("-9.9E+6144"),
+        Bson::Double(-1e300),
+        Bson::Int64(i64::MIN),
+        Bson::Int32(-100),
+        Bson::Int32(-99),
+        Bson::Double(-0.5),
+        decimal("-1E-6176"),
+        Bson::Int32(0),
+        decimal("1E-6176"),
+        Bson::Double(5e-324),
+        decimal("0.1"),
+        Bson::Double(0.1),
+        Bson::Double(0.5),
+        Bson::Int32(1),
+        Bson::Double(1.5),
+        Bson::Int32(9),
+        Bson::Int32(10),
+        Bson::Int32(99),
+        Bson::Int32(100),
+        Bson::Int32(101),
+        Bson::Int64(i64::MAX - 1),
+        Bson::Int64(i64::MAX),
+        Bson::Double(9_223_372_036_854_775_808.0),
+        Bson::Double(1e300),
+        decimal("9.9E+6144"),
+        Bson::Double(f64::INFINITY),
+        "".into(),
+        "\0".into(),
+        "\0\0".into(),
+        "\0a".into(),
+        "a".into(),
+        "a\0".into(),
+        "aa".into(),
+        "é".into(),
+        doc! {}.into(),
+        doc! {"a": 1}.into(),
+        doc! {"a": 1, "a2": 0}.into(),
+        doc! {"a": 2}.into(),
+        doc! {"b": 0}.into(),
+        doc! {"a": ""}.into(),
+        Bson::Array(vec![]),
+        Bson::Array(vec![Bson::Int32(1)]),
+        Bson::Array(vec![Bson::Int32(1), Bson::Int32(0)]),
+        binary(0, b""),
+        binary(5, b""),
+        binary(0, b"b"),
+        binary(9, b"a"),
+        binary(0, b"aa"),
+        binary(0, &[0; 254]),
+        binary(0, &[0; 255]),
+        binary(0, &[0; 256]),
+        Bson::ObjectId(bson::oid::ObjectId::from_bytes([0; 12])),
+        false.into(),
+        true.into(),
+        bson::DateTime::from_millis(-1).into(),
+        bson::DateTime::from_millis(0).into(),
+        bson::Timestamp { time: 1, increment: 2 }.into(),
+        bson::Timestamp { time: 2, increment: 1 }.into(),
+        Bson::JavaScriptCode("f".into()),
+        Bson::MaxKey,
     ];
     for pair in ascending.windows(2) {
         assert!(encoded(pair[0].clone()) < encoded(pair[1].clone()), "{} < {}", pair[0], pair[1]);
@@ -73,9 +125,15 @@ fn values_stand_in_the_servers_order() {
 #[test]
 fn a_decoded_number_has_the_smallest_type_that_holds_it() {
     for (value, kind) in [
-        (Bson::Double(7.0), kind::INT32), (decimal("1E+10"), kind::INT64), (decimal("0.5"), kind::DOUBLE),
-        (Bson::Double(1e300), kind::DOUBLE), (decimal("0.1"), kind::DECIMAL128), (Bson::Double(0.1), kind::DOUBLE),
-        (decimal("1.5E+6144"), kind::DECIMAL128), (Bson::Int64(i64::MIN), kind::INT64), (Bson::Double(5e-324), kind::DOUBLE),
+        (Bson::Double(7.0), kind::INT32),
+        (decimal("1E+10"), kind::INT64),
+        (decimal("0.5"), kind::DOUBLE),
+        (Bson::Double(1e300), kind::DOUBLE),
+        (decimal("0.1"), kind::DECIMAL128),
+        (Bson::Double(0.1), kind::DOUBLE),
+        (decimal("1.5E+6144"), kind::DECIMAL128),
+        (Bson::Int64(i64::MIN), kind::INT64),
+        (Bson::Double(5e-324), kind::DOUBLE),
     ] {
         assert_eq!(decode_id(&encoded(value.clone())).unwrap().0, kind, "{value}");
     }
@@ -111,9 +169,9 @@ fn compare_plainly(left: &Bson, right: &Bson) -> Ordering {
     if s1 != s2 || s1 == 0 {
         return s1.cmp(&s2);
     }
-    let magnitude = (d1.len() as i64 + e1).cmp(&(d2.len() as i64 + e2)).then_with(|| {
-        d1.trim_end_matches('0').cmp(d2.trim_end_matches('0'))
-    });
+    let magnitude = (d1.len() as i64 + e1)
+        .cmp(&(d2.len() as i64 + e2))
+        .then_with(|| d1.trim_end_matches('0').cmp(d2.trim_end_matches('0')));
     if s1 < 0 { magnitude.reverse() } else { magnitude }
 }
 

@@ -207,8 +207,9 @@ impl Reading<'_> {
             }
         }
         match (left, entered) {
-            (true, true) => self
-                .emit_definition(operation.incarnation()?, BodyRef::Delta(definition::RENAME, operation.o)),
+            (true, true) => {
+                self.emit_definition(operation.incarnation()?, BodyRef::Delta(definition::RENAME, operation.o))
+            }
             // It is no longer among what is protected.
             (true, false) => self.emit_definition(operation.incarnation()?, BodyRef::Tombstone),
             (false, true) => Err(InterpretError::Unknown {

@@ -39,9 +39,18 @@ impl Command {
             "applyOps" => Command::ApplyOps,
             // Collections are dropped one by one before their database. What converts to a capped collection does so
             // by inserting into a new one and renaming it.
-            "dropDatabase" | "startIndexBuild" | "abortIndexBuild" | "commitTransaction" | "abortTransaction"
-            | "convertToCapped" | "dbCheck" | "setMultikeyMetadata" | "dropIdent" | "createDatabaseMetadata"
-            | "dropDatabaseMetadata" | "modifyCollectionShardingIndexCatalog" => Command::Nothing,
+            "dropDatabase"
+            | "startIndexBuild"
+            | "abortIndexBuild"
+            | "commitTransaction"
+            | "abortTransaction"
+            | "convertToCapped"
+            | "dbCheck"
+            | "setMultikeyMetadata"
+            | "dropIdent"
+            | "createDatabaseMetadata"
+            | "dropDatabaseMetadata"
+            | "modifyCollectionShardingIndexCatalog" => Command::Nothing,
             // `importCollection`, `emptycapped`, `truncateRange`, `upgradeDowngradeViewlessTimeseries` and what is
             // yet to come: records change that no entry names.
             other => return Err(InterpretError::Unknown { what: "oplog entry", name: other.to_owned() }),

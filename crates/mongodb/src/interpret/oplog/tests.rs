@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use backstay_model::{Body, Interpreter as _, InterpretError, Tenant, TenantHint, Tick};
+use backstay_model::{Body, InterpretError, Interpreter as _, Tenant, TenantHint, Tick};
 use bson::{Binary, Bson, Document, Timestamp, doc};
 use proptest::prelude::*;
 
@@ -20,14 +20,15 @@ fn bytes(document: &Document) -> Vec<u8> {
 /// An entry with the fields that every one has, then `more`.
 fn entry(op: &str, ns: &str, o: Document, more: Document) -> Vec<u8> {
     let mut entry = doc! { "op": op, "ns": ns, "ui": uuid_of(1), "o": o, "ts": Timestamp { time: 5, increment: 2 }, "t": 1i64, "v": 2i64,
-        "wall": bson::DateTime::from_millis(0) };
+    "wall": bson::DateTime::from_millis(0) };
     entry.extend(more);
     bytes(&entry)
 }
 
 fn interpreter() -> MongoInterpreter {
     let rule = |ns: &str, origin| Rule { ns: ns.to_owned(), origin };
-    let rules = Rules::compile([rule("shop.*", Origin::Field("tenant".into())), rule("t_{id}.*", Origin::Capture)]).unwrap();
+    let rules =
+        Rules::compile([rule("shop.*", Origin::Field("tenant".into())), rule("t_{id}.*", Origin::Capture)]).unwrap();
     MongoInterpreter::new(Include::compile(["shop.*", "t_*.*"]).unwrap(), rules)
 }
 
@@ -66,8 +67,13 @@ fn known(name: &str) -> TenantHint {
 fn an_insert_is_an_image_of_its_owner() {
     let record = doc! { "_id": 1, "tenant": "a" };
     let seen = read(&entry("i", "shop.c", record.clone(), doc! {})).unwrap();
-    let expected =
-        Seen { namespace: ONES, name: "shop.c".into(), ordinal: 3, body: Body::Image(bytes(&record)), tenant: known("a") };
+    let expected = Seen {
+        namespace: ONES,
+        name: "shop.c".into(),
+        ordinal: 3,
+        body: Body::Image(bytes(&record)),
+        tenant: known("a"),
+    };
     assert_eq!(seen, [expected]);
 }
 
@@ -107,7 +113,11 @@ fn an_unknown_kind_is_named() {
         ("c", doc! { "importCollection": "c" }, "importCollection"),
         ("c", doc! { "emptycapped": "c" }, "emptycapped"),
         ("q", doc! {}, "op q"),
-        ("c", doc! { "renameCollection": "other.c", "to": "shop.c" }, "renameCollection of other.c, whose records are not held, to shop.c"),
+        (
+            "c",
+            doc! { "renameCollection": "other.c", "to": "shop.c" },
+            "renameCollection of other.c, whose records are not held, to shop.c",
+        ),
     ] {
         let error = read(&entry(op, "shop.$cmd", o, doc! {})).unwrap_err();
         assert_eq!(error, InterpretError::Unknown { what: "oplog entry", name: name.into() });
@@ -116,9 +126,11 @@ fn an_unknown_kind_is_named() {
 
 #[test]
 fn operations_inside_an_entry_count_on() {
-    let inner = |id: i32, collection: u8| doc! { "op": "i", "ns": "shop.c", "ui": uuid_of(collection), "o": { "_id": id } };
+    let inner =
+        |id: i32, collection: u8| doc! { "op": "i", "ns": "shop.c", "ui": uuid_of(collection), "o": { "_id": id } };
     let nested = doc! { "op": "c", "ns": "admin.$cmd", "o": { "applyOps": [inner(2, 2)] } };
-    let seen = read(&entry("c", "admin.$cmd", doc! { "applyOps": [inner(1, 1), nested, inner(3, 1)] }, doc! {})).unwrap();
+    let seen =
+        read(&entry("c", "admin.$cmd", doc! { "applyOps": [inner(1, 1), nested, inner(3, 1)] }, doc! {})).unwrap();
     let places: Vec<_> = seen.iter().map(|seen| (seen.namespace, seen.ordinal)).collect();
     assert_eq!(places, [(ONES, 3), (ONES * 2, 4), (ONES, 5)]);
 }
@@ -171,7 +183,12 @@ fn samples() -> Vec<Vec<u8>> {
         entry("i", "shop.c", doc! { "_id": { "a": [1, 2.5] }, "tenant": "a" }, doc! {}),
         entry("u", "shop.c", doc! { "$v": 1, "$set": { "a.b": 1 } }, doc! { "o2": { "_id": 1 } }),
         entry("c", "admin.$cmd", doc! { "applyOps": [inner] }, doc! { "lsid": { "id": uuid_of(7) }, "txnNumber": 1 }),
-        entry("c", "shop.$cmd", doc! { "create": "c", "idIndex": { "v": 2, "key": { "_id": 1 }, "name": "_id_" } }, doc! {}),
+        entry(
+            "c",
+            "shop.$cmd",
+            doc! { "create": "c", "idIndex": { "v": 2, "key": { "_id": 1 }, "name": "_id_" } },
+            doc! {},
+        ),
         entry("c", "shop.$cmd", doc! { "createIndexes": "c", "v": 2, "key": { "a": 1 }, "name": "a_1" }, doc! {}),
         entry("c", "shop.$cmd", doc! { "collMod": "c", "index": { "name": "a_1", "hidden": true } }, doc! {}),
     ]

@@ -38,6 +38,16 @@ fn every_kind_is_walked_and_written_back_the_same() {
 }
 
 #[test]
+fn names_of_every_length_are_found() {
+    for length in 0..40 {
+        let name = "é".repeat(length / 2) + if length % 2 == 1 { "\u{1}" } else { "" };
+        let document = bson::serialize_to_vec(&doc! { &name: 5, "after": 6 }).unwrap();
+        assert_eq!(find(&document, name.as_bytes()).unwrap().unwrap().as_integer(), Some(5));
+        assert_eq!(find(&document, b"after").unwrap().unwrap().as_integer(), Some(6));
+    }
+}
+
+#[test]
 fn nesting_without_end_is_refused() {
     let mut document = vec![5, 0, 0, 0, 0];
     for _ in 0..300 {

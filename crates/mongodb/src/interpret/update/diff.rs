@@ -89,7 +89,9 @@ fn plan<'a>(steps: &mut Vec<Step<'a>>, diff: &'a [u8]) -> Result<()> {
             b"d" => |_| Ok(Action::Delete),
             b"u" => |element| Ok(Action::Update(element)),
             b"i" => |element| Ok(Action::Insert(element)),
-            b"b" => |element| Ok(Action::Splice(element.as_document().ok_or_else(|| wrong("a splice is not a document"))?)),
+            b"b" => {
+                |element| Ok(Action::Splice(element.as_document().ok_or_else(|| wrong("a splice is not a document"))?))
+            }
             [b's', name @ ..] => {
                 steps.push(Step { name, action: Action::Descend(inner), found: false });
                 continue;
@@ -107,13 +109,19 @@ fn plan<'a>(steps: &mut Vec<Step<'a>>, diff: &'a [u8]) -> Result<()> {
     Ok(())
 }
 
-fn document<'a>(steps: &mut Vec<Step<'a>>, image: &'a [u8], diff: &'a [u8], out: &mut Vec<u8>, depth: u32) -> Result<()> {
+fn document<'a>(
+    steps: &mut Vec<Step<'a>>,
+    image: &'a [u8],
+    diff: &'a [u8],
+    out: &mut Vec<u8>,
+    depth: u32,
+) -> Result<()> {
     let depth = raw::descend(depth)?;
     let first = steps.len();
     plan(steps, diff)?;
     let level = steps.get(first..).unwrap_or_default();
-    let by_name: Option<HashMap<&[u8], usize>> = (level.len() > FEW)
-        .then(|| level.iter().enumerate().map(|(place, step)| (step.name, first + place)).collect());
+    let by_name: Option<HashMap<&[u8], usize>> =
+        (level.len() > FEW).then(|| level.iter().enumerate().map(|(place, step)| (step.name, first + place)).collect());
 
     let start = raw::open(out);
     let mut fields = raw::elements(image)?;

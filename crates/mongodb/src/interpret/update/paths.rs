@@ -146,11 +146,16 @@ fn document<'a>(image: &[u8], changes: &mut [Change<'a>], out: &mut Vec<u8>, dep
     }
     out.extend_from_slice(fields.between(copied, fields.position()));
     for group in groups.into_iter().filter(|group| !group.found && group.sets()) {
-        create(group, |out, kind, name| {
-            out.push(kind);
-            out.extend_from_slice(name);
-            out.push(0);
-        }, out, depth)?;
+        create(
+            group,
+            |out, kind, name| {
+                out.push(kind);
+                out.extend_from_slice(name);
+                out.push(0);
+            },
+            out,
+            depth,
+        )?;
     }
     raw::close(out, start)
 }

@@ -60,7 +60,7 @@ fn a_diff_descends_and_leaves_null_where_the_type_is_another() {
     diff(
         image,
         doc! { "sd": { "i": { "y": 1 } }, "ssd": { "u": { "x": 2 } }, "s": { "d": { "x": false } }, "sn": { "u": { "x": 1 } },
-               "sarr": { "u": { "x": 1 } }, "smissing": { "u": { "x": 1 } } },
+        "sarr": { "u": { "x": 1 } }, "smissing": { "u": { "x": 1 } } },
         doc! { "_id": 1, "d": { "x": 1, "y": 1 }, "sd": { "x": 2 }, "": {}, "n": Bson::Null, "arr": Bson::Null },
     );
 }
@@ -70,7 +70,7 @@ fn arrays_are_cut_padded_and_edited_by_index() {
     diff(
         doc! { "a": [1, 2, 3], "b": [1], "c": [1, { "x": 1 }], "d": [1] },
         doc! { "sa": { "a": true, "l": 1 }, "sb": { "a": true, "l": 3 }, "sc": { "a": true, "s1": { "u": { "x": 2 } }, "u3": 9 },
-               "sd": { "a": true, "s0": { "u": { "x": 2 } }, "s2": { "u": { "x": 2 } } } },
+        "sd": { "a": true, "s0": { "u": { "x": 2 } }, "s2": { "u": { "x": 2 } } } },
         doc! { "a": [1], "b": [1, Bson::Null, Bson::Null], "c": [1, { "x": 2 }, Bson::Null, 9], "d": [Bson::Null, Bson::Null, Bson::Null] },
     );
 }
@@ -109,16 +109,18 @@ fn an_array_does_not_grow_without_end() {
 fn paths_are_set_created_and_unset() {
     let image = doc! { "_id": 1, "a": { "x": 1, "y": 2 }, "l": [1, { "k": 1 }], "s": 5 };
     let o = doc! { "$v": 1,
-        "$unset": { "a.x": true, "l.0": true, "missing.x": true },
-        "$set": { "a.z": 3, "l.1.k": 2, "l.3": 4, "l.name": 1, "n.m.o": 1, "n.m.p": 2, "s.below": 1, "b": 1 } };
+    "$unset": { "a.x": true, "l.0": true, "missing.x": true },
+    "$set": { "a.z": 3, "l.1.k": 2, "l.3": 4, "l.name": 1, "n.m.o": 1, "n.m.p": 2, "s.below": 1, "b": 1 } };
     let expected = doc! { "_id": 1, "a": { "y": 2, "z": 3 }, "l": [Bson::Null, { "k": 2 }, Bson::Null, 4], "s": 5,
-        "b": 1, "n": { "m": { "o": 1, "p": 2 } } };
+    "b": 1, "n": { "m": { "o": 1, "p": 2 } } };
     assert_eq!(applied(image, o).to_string(), expected.to_string());
 }
 
 #[test]
 fn a_change_is_seen_by_the_first_part_of_its_path() {
-    let o = bytes(&doc! { "$v": 2, "diff": { "u": { "a": 1 }, "d": { "b": false }, "i": { "c": 1 }, "sd": { "u": { "e": 1 } } } });
+    let o = bytes(
+        &doc! { "$v": 2, "diff": { "u": { "a": 1 }, "d": { "b": false }, "i": { "c": 1 }, "sd": { "u": { "e": 1 } } } },
+    );
     for (root, touched) in [("a", true), ("b", true), ("c", true), ("d", true), ("e", false), ("sd", false)] {
         assert_eq!(touches(Form::Diff, &o, root.as_bytes()).unwrap(), touched, "{root}");
     }
