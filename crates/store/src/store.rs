@@ -77,7 +77,18 @@ impl Store {
                 library.await?.put_opts(&location, bytes.into(), options).await
             }
         };
-        put.map(drop).map_err(|source| Error::from_store(path, source))
+        put.map(drop).map_err(|source| self.put_error(path, source))
+    }
+
+    /// A folder answers at once and for good: what failed there (a sync, say) must never be taken for a lost response
+    /// whose object may be believed after reading it back.
+    fn put_error(&self, path: &str, source: object_store::Error) -> Error {
+        match (&self.0, Error::from_store(path, source)) {
+            (Backend::Folder(_), Error::Unavailable { path, source }) => {
+                Error::Io { action: "write", path, source: std::io::Error::other(source) }
+            }
+            (_, error) => error,
+        }
     }
 
     /// The whole object. [`Error::NotFound`].
