@@ -49,12 +49,18 @@ async fn main() -> Result<()> {
     for _ in 0..3 {
         scan.bare(bare_scan(&client, doc! { "$natural": 1 }).await?);
         by_id.bare(bare_scan(&client, doc! { "_id": 1 }).await?);
-        let ours = our_scan(&deployment, bytes).await?;
+        let ours = our_scan(&deployment, bytes, 1).await?;
         scan.ours(ours);
         by_id.ours(ours);
     }
     scan.print(bytes);
     by_id.print(bytes);
+    let mut parallel = Pair::new("3 ranges");
+    for _ in 0..3 {
+        parallel.bare(bare_scan(&client, doc! { "$natural": 1 }).await?);
+        parallel.ours(our_scan(&deployment, bytes, 3).await?);
+    }
+    parallel.print(bytes);
 
     let oldest = deployment.position().await?.oldest;
     let start = Start { resume: oldest, through: oldest };
@@ -136,17 +142,22 @@ async fn bare_scan(client: &Client, hint: Document) -> Result<Duration> {
     Ok(start.elapsed())
 }
 
-async fn our_scan(deployment: &MongoDeployment, bytes: usize) -> Result<Duration> {
+async fn our_scan(deployment: &MongoDeployment, bytes: usize, lanes: usize) -> Result<Duration> {
     let namespaces = Source::namespaces(deployment).await?;
     let namespace = namespaces.iter().find(|namespace| namespace.name == "shop.bare2").unwrap();
+    let ranges = if lanes == 1 { vec![IdRange::all()] } else { deployment.split(namespace, 32 << 20).await? };
     let at = deployment.snapshot().await?;
     let start = Instant::now();
-    let mut records = Source::scan(deployment, namespace, &IdRange::all(), at).await?;
-    let (mut batch, mut total) = (RecordBatch::default(), 0);
-    while records.next(&mut batch).await? {
-        total += batch.iter().map(|(_, image)| image.len()).sum::<usize>();
-    }
-    assert!(total >= bytes);
+    let totals = stream::iter(&ranges).map(|range| async move {
+        let mut records = Source::scan(deployment, namespace, range, at).await?;
+        let (mut batch, mut total) = (RecordBatch::default(), 0);
+        while records.next(&mut batch).await? {
+            total += batch.iter().map(|(_, image)| image.len()).sum::<usize>();
+        }
+        anyhow::Ok(total)
+    });
+    let totals: Vec<usize> = totals.buffer_unordered(lanes).try_collect().await?;
+    assert!(totals.iter().sum::<usize>() >= bytes);
     Ok(start.elapsed())
 }
 

@@ -122,7 +122,7 @@ fn shorten(why: &str) -> String {
     let head = why.split(" Topology: ").next().unwrap_or(why).trim_end_matches(['.', ' ']);
     match why.split_once("Error: ") {
         Some((_, cause)) => {
-            let cause = cause.split([',', '}']).next().unwrap_or(cause).trim();
+            let cause = cause.split([',', '}']).next().unwrap_or(cause).trim().trim_start_matches("Kind: ");
             format!("{head} ({cause})")
         }
         None => head.to_owned(),

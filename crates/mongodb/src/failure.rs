@@ -39,7 +39,7 @@ pub(crate) fn words(error: &DriverError) -> String {
         ErrorKind::Command(command) => command.message.clone(),
         ErrorKind::Write(WriteFailure::WriteError(write)) => write.message.clone(),
         ErrorKind::Write(WriteFailure::WriteConcernError(concern)) => concern.message.clone(),
-        _ => error.to_string(),
+        other => other.to_string(),
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!   range      [from ─────────────── to]
 //!   cursor      min ───────▶ max             bounds of the _id index: they compare across types, $gt does not
-//!   last one                   to            `max` is exclusive: an included end is read by itself
+//!   last one                   to            `max` is exclusive, and MaxKey without it: read by itself
 //! ```
 //!
 //! **Order.** The `_id` index is in the order of the ids' memcomparable form, unless the collection has a collation: then
@@ -29,7 +29,7 @@ use crate::command::Command;
 use crate::discover::timestamp;
 use crate::failure::{translate_scan, unexpected_reply};
 use crate::interpret::raw;
-use crate::interpret::{decode_id, id_of};
+use crate::interpret::{decode_id, encode_id, id_of};
 use crate::pipe::Pipe;
 
 /// The size that a reply of the server should have, in bytes.
@@ -105,9 +105,9 @@ impl Request {
         }
         find.insert("hint", doc! { "_id": 1 });
         let (from, to) = (edge(&self.range.from), edge(&self.range.to));
-        if let (Some(from), Some(to)) = (from, to)
-            && from >= to
-        {
+        // Where one bound is given, the server takes the least or the greatest id for the other.
+        let (least, greatest) = (edge_of_all(raw::kind::MIN_KEY)?, edge_of_all(raw::kind::MAX_KEY)?);
+        if (from.is_some() || to.is_some()) && from.unwrap_or(&least) >= to.unwrap_or(&greatest) {
             return Ok(None);
         }
         let bounds = [("min", from), ("max", to)];
@@ -115,19 +115,27 @@ impl Request {
         Ok(Some(raw_command(&find, &bounds)?))
     }
 
-    /// The command for an included end of the range.
+    /// The command for the one record that the bounds leave out: an included end of the range, or in a range without an
+    /// end the id `MaxKey`, which the server takes for the bound that was not given.
     fn last_command(&self) -> Result<Option<RawDocumentBuf>> {
-        let Bound::Included(to) = &self.range.to else { return Ok(None) };
-        if self.collated || !self.range.contains(to) {
+        let last = match (&self.range.from, &self.range.to) {
+            (_, Bound::Included(to)) => to.clone(),
+            (Bound::Included(_) | Bound::Excluded(_), Bound::Unbounded) => edge_of_all(raw::kind::MAX_KEY)?,
+            _ => return Ok(None),
+        };
+        if self.collated || !self.range.contains(&last) {
             return Ok(None);
         }
-        // The first record at or above the end; whether it is the end itself is seen by its id. Unlike a filter, `min`
-        // takes every type of id literally.
+        let (kind, value) = decode_id(&last)?;
         let mut find = self.find();
-        find.insert("hint", doc! { "_id": 1 });
         find.insert("limit", 1);
         find.insert("singleBatch", true);
-        Ok(Some(raw_command(&find, &[("min", to)])?))
+        let command = Command::new(&find)?.document("filter", |out| {
+            let condition = raw::put_document(out, raw::kind::DOCUMENT, b"_id");
+            raw::put(out, kind, b"$eq", &value);
+            Ok(raw::close(out, condition)?)
+        })?;
+        Ok(Some(command.finish()?))
     }
 
     async fn open(&self, command: RawDocumentBuf) -> Result<Pipe> {
@@ -154,6 +162,13 @@ fn raw_command(command: &Document, ids: &[(&str, &[u8])]) -> Result<RawDocumentB
         })?;
     }
     command.finish()
+}
+
+/// The memcomparable form of `MinKey` or `MaxKey`.
+fn edge_of_all(kind: u8) -> Result<Vec<u8>> {
+    let mut id = Vec::new();
+    encode_id(kind, &[], &mut id)?;
+    Ok(id)
 }
 
 fn edge(bound: &Bound<Vec<u8>>) -> Option<&[u8]> {

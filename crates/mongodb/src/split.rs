@@ -31,7 +31,10 @@ impl Connection {
         let keys = match self.split_vector(&namespace.name, namespace.bytes / pieces).await {
             Ok(keys) => keys,
             Err(unavailable @ Error::Unavailable { .. }) => return Err(unavailable),
-            Err(_) => self.sample(&namespace.name, pieces).await?,
+            Err(error) => {
+                tracing::debug!(namespace = namespace.name, %error, "cutting by a sample of the ids");
+                self.sample(&namespace.name, pieces).await?
+            }
         };
         let mut points = Vec::with_capacity(keys.len());
         for key in &keys {
@@ -47,8 +50,9 @@ impl Connection {
     async fn split_vector(&self, name: &str, bytes: u64) -> Result<Vec<RawDocumentBuf>> {
         let what = format!("splitting {name}");
         let (database, _) = cut(name)?;
-        // The server fills each chunk to half of its limit, to leave room for growth.
-        let limit = i64::try_from(bytes.saturating_mul(2)).unwrap_or(i64::MAX);
+        // The server fills each chunk to half of its limit, to leave room for growth; it takes limits up to 1 GiB, and
+        // refuses those below 1 MiB.
+        let limit = i64::try_from(bytes.saturating_mul(2).min(1 << 30)).unwrap_or(1 << 30);
         let command = doc! { "splitVector": name, "keyPattern": { "_id": 1 }, "maxChunkSizeBytes": limit };
         let reply = self
             .client
@@ -73,7 +77,7 @@ impl Connection {
         };
         let found = self.collect(database, command).await;
         let found = found.map_err(|error| translate(&format!("sampling {name}"), &error))?;
-        let step = usize::try_from(SAMPLES).unwrap_or(1);
+        let step = found.len().div_ceil(usize::try_from(pieces).unwrap_or(1).max(1)).max(1);
         Ok(found.into_iter().skip(step).step_by(step).collect())
     }
 }

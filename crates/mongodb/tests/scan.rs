@@ -105,6 +105,7 @@ async fn a_scan_finds_what_the_server_has_and_ranges_share_it_out() -> Result<()
         }
         assert!(parts == expected, "{} ranges of {bytes}", ranges.len());
         assert_eq!(ranges.len() > 10, bytes == 10_000, "{}", ranges.len());
+        assert_eq!(ranges.len() == 1, bytes == 100_000_000, "{}", ranges.len());
     }
 
     // Every id as every kind of bound.

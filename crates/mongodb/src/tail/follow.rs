@@ -39,7 +39,7 @@ pub(super) async fn open(connection: &Connection, position: Tick) -> Result<Open
         "readConcern": { "level": "majority" },
     };
     for _ in 0..LAG_LIMIT {
-        let mut cursor = connection
+        let cursor = connection
             .client
             .database("local")
             .run_cursor_command(find.clone())
@@ -48,8 +48,13 @@ pub(super) async fn open(connection: &Connection, position: Tick) -> Result<Open
             .batch_size(ENTRIES)
             .max_time(WAIT)
             .batch()
-            .await
-            .map_err(|error| translate(FOLLOWING, &error))?;
+            .await;
+        let mut cursor = match cursor {
+            Ok(cursor) => cursor,
+            // What was looked for was overwritten while it was looked for: the next attempt finds what is there.
+            Err(error) if is_position_lost(&error) => continue,
+            Err(error) => return Err(translate(FOLLOWING, &error)),
+        };
         // The first reply may be empty on a member that lags; the second waits for up to a second.
         for _ in 0..2 {
             match cursor.next().await {

@@ -8,7 +8,7 @@ use bson::{Document, RawDocumentBuf, doc};
 use futures::future::try_join_all;
 use mongodb::options::{ReadConcern, WriteConcern};
 
-use super::write::{Statement, changed};
+use super::write::{Statement, changed, put_update};
 use crate::catalog::cut;
 use crate::command::Command;
 use crate::connect::Connection;
@@ -76,7 +76,7 @@ impl Connection {
                     let query = raw::put_document(out, kind::DOCUMENT, b"q");
                     put_id(out, statement)?;
                     raw::close(out, query)?;
-                    raw::put(out, kind::DOCUMENT, b"u", image);
+                    put_update(out, image)?;
                     Ok(raw::close(out, start)?)
                 })?,
             None => Command::new(&doc! { "delete": collection })?.array("deletes", |out| {

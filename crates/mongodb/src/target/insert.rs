@@ -2,12 +2,16 @@
 //!
 //! Records go into the command as the bytes they are. A record that turns out to be there already, equal, counts as
 //! written: a call whose acknowledgement was lost can be made again.
+//!
+//! The server replaces an empty timestamp at the top level of a record by the present time
+//! (<https://www.mongodb.com/docs/manual/reference/bson-types/#timestamps>). Such records go by an update that inserts.
 
 use std::collections::HashMap;
 
-use backstay_source::{Conflict, RecordBatch, Result, WriteReport};
+use backstay_source::{Conflict, RecordBatch, Result, Write, WriteMode, WriteReport};
 use bson::doc;
 
+use super::write::Statement;
 use super::{DUPLICATE_KEY, MOST_BYTES, MOST_RECORDS, majority};
 use crate::catalog::cut;
 use crate::command::Command;
@@ -17,8 +21,16 @@ use crate::interpret::raw::{self, kind};
 impl Connection {
     /// Inserts `records`; a record that a unique index refuses is a conflict, the others are written.
     pub(crate) async fn insert(&self, name: &str, records: &RecordBatch) -> Result<WriteReport> {
-        let all: Vec<(&[u8], &[u8])> = records.iter().collect();
         let mut report = WriteReport::default();
+        let (mut all, mut places, mut altered) = (Vec::with_capacity(records.len()), Vec::new(), Vec::new());
+        for (place, (id, image)) in records.iter().enumerate() {
+            if has_empty_timestamp(image)? {
+                altered.push(Statement::new(place, Write::Insert { image })?);
+            } else {
+                all.push((id, image));
+                places.push(place);
+            }
+        }
         let mut start = 0;
         while start < all.len() {
             let rest = all.get(start..).unwrap_or_default();
@@ -27,6 +39,10 @@ impl Connection {
             self.insert_part(name, part, start, &mut report).await?;
             start += part.len();
         }
+        for conflict in &mut report.conflicts {
+            conflict.write = places.get(conflict.write).copied().unwrap_or(conflict.write);
+        }
+        self.bulks(name, "update", &altered, WriteMode::Guarded, &mut report).await?;
         Ok(report)
     }
 
@@ -69,6 +85,16 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// True when the server would not store the record as it is, see above.
+pub(super) fn has_empty_timestamp(image: &[u8]) -> Result<bool> {
+    for element in raw::elements(image)? {
+        if element?.as_timestamp() == Some(0) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// How many of the next records fit into one command; at least one.

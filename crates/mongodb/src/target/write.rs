@@ -8,6 +8,9 @@
 //! It sees the order of fields and the kinds of values, with two limits of the server's comparison: numbers compare by
 //! value (1 equals 1.0), and so do the zeros. A record that changed in nothing else is overwritten.
 //!
+//! An image that the server would alter or refuse as a replacement (an empty timestamp, a name that starts with `$`) goes
+//! as a pipeline of one literal: `u: [{ $replaceWith: { $literal: <image> } }]`.
+//!
 //! A bulk's answer tells how many statements matched, not which. When some did not, those records are read again: one
 //! that now equals what it should become counts as written, any other is a conflict.
 
@@ -17,7 +20,7 @@ use backstay_source::{Conflict, Result, Write, WriteMode, WriteReport};
 use bson::doc;
 
 use super::insert::fitting;
-use super::{MOST_BYTES, majority};
+use super::{DUPLICATE_KEY, MOST_BYTES, majority};
 use crate::catalog::cut;
 use crate::command::Command;
 use crate::connect::Connection;
@@ -34,7 +37,7 @@ pub(super) struct Statement<'a> {
 }
 
 impl<'a> Statement<'a> {
-    fn new(place: usize, write: Write<'a>) -> Result<Statement<'a>> {
+    pub(super) fn new(place: usize, write: Write<'a>) -> Result<Statement<'a>> {
         let record = match write {
             Write::Insert { image } => image,
             Write::Replace { expected, .. } | Write::Delete { expected } => expected,
@@ -85,13 +88,7 @@ impl Connection {
         }
         self.insert_statements(name, &inserts, &mut report).await?;
         for (verb, statements) in [("delete", &deletes), ("update", &updates)] {
-            let mut rest = statements.as_slice();
-            while !rest.is_empty() {
-                let count = fitting(rest.iter().map(|statement| statement.size(mode)));
-                let (part, later) = rest.split_at_checked(count).unwrap_or((rest, &[]));
-                self.bulk(name, verb, part, mode, &mut report).await?;
-                rest = later;
-            }
+            self.bulks(name, verb, statements, mode, &mut report).await?;
         }
         self.write_guarded(name, &single, &mut report).await?;
         report.conflicts.sort_by_key(|conflict| conflict.write);
@@ -108,6 +105,25 @@ impl Connection {
         for conflict in inserted.conflicts {
             let write = inserts.get(conflict.write).map_or(0, |statement| statement.place);
             report.conflicts.push(Conflict { write, why: conflict.why });
+        }
+        Ok(())
+    }
+
+    /// Carries out statements of one verb, in as many commands as they need.
+    pub(super) async fn bulks(
+        &self,
+        name: &str,
+        verb: &str,
+        statements: &[Statement<'_>],
+        mode: WriteMode,
+        report: &mut WriteReport,
+    ) -> Result<()> {
+        let mut rest = statements;
+        while !rest.is_empty() {
+            let count = fitting(rest.iter().map(|statement| statement.size(mode)));
+            let (part, later) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+            self.bulk(name, verb, part, mode, report).await?;
+            rest = later;
         }
         Ok(())
     }
@@ -138,29 +154,45 @@ impl Connection {
         report.written += answer.n;
         let places: Vec<usize> = answer.failed.iter().map(|(place, ..)| *place).collect();
         let expected = u64::try_from(statements.len() - places.len().min(statements.len())).unwrap_or(0);
-        for (place, _, why) in answer.failed {
-            let write = statements.get(place).map_or(0, |statement| statement.place);
-            report.conflicts.push(Conflict { write, why });
+        let mut duplicates = Vec::new();
+        for (place, code, why) in answer.failed {
+            let Some(statement) = statements.get(place) else { continue };
+            if code == DUPLICATE_KEY && matches!(statement.write, Write::Insert { .. }) {
+                duplicates.push((statement, why));
+            } else {
+                report.conflicts.push(Conflict { write: statement.place, why });
+            }
         }
+        self.look_again(name, &duplicates, report).await?;
         if answer.n >= expected {
             return Ok(());
         }
         report.written -= answer.n;
-        let unsure = statements.iter().enumerate().filter(|(place, _)| !places.contains(place)).map(|(_, s)| s);
-        self.look_again(name, &unsure.collect::<Vec<_>>(), report).await
+        let unsure = statements.iter().enumerate().filter(|(place, _)| !places.contains(place));
+        let unsure: Vec<_> = unsure.map(|(_, statement)| (statement, String::new())).collect();
+        self.look_again(name, &unsure, report).await
     }
 
-    /// Tells which statements took effect by what the records are now.
-    async fn look_again(&self, name: &str, unsure: &[&Statement<'_>], report: &mut WriteReport) -> Result<()> {
-        let ids: Vec<&[u8]> = unsure.iter().map(|statement| statement.id.as_slice()).collect();
+    /// Tells which statements took effect by what the records are now. With each goes the server's reason, if it gave one.
+    async fn look_again(
+        &self,
+        name: &str,
+        unsure: &[(&Statement<'_>, String)],
+        report: &mut WriteReport,
+    ) -> Result<()> {
+        if unsure.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<&[u8]> = unsure.iter().map(|(statement, _)| statement.id.as_slice()).collect();
         let live = self.fetch(name, &ids).await?;
         let live: HashMap<&[u8], &[u8]> = live.iter().collect();
-        for statement in unsure {
+        for (statement, why) in unsure {
             let now = live.get(statement.id.as_slice()).copied();
             if now == statement.goal() {
                 report.written += 1;
             } else {
-                report.conflicts.push(Conflict { write: statement.place, why: changed(now) });
+                let why = if why.is_empty() { changed(now) } else { why.clone() };
+                report.conflicts.push(Conflict { write: statement.place, why });
             }
         }
         Ok(())
@@ -188,13 +220,41 @@ fn put_statement(out: &mut Vec<u8>, statement: &Statement<'_>, mode: WriteMode) 
             raw::close(out, open)?;
         }
     }
+    let fresh = mode == WriteMode::Guarded && statement.expected().is_none();
+    if fresh {
+        // Nothing matches: the record is inserted, or its id is a duplicate.
+        let never = raw::put_document(out, kind::ARRAY, b"$nor");
+        raw::put(out, kind::DOCUMENT, b"0", &[5, 0, 0, 0, 0]);
+        raw::close(out, never)?;
+    }
     raw::close(out, query)?;
     match statement.goal() {
         Some(image) => {
-            raw::put(out, kind::DOCUMENT, b"u", image);
-            raw::put_bool(out, b"upsert", mode == WriteMode::Overwrite);
+            put_update(out, image)?;
+            raw::put_bool(out, b"upsert", fresh || mode == WriteMode::Overwrite);
         }
         None => raw::put_int32(out, b"limit", 1),
     }
     Ok(raw::close(out, start)?)
+}
+
+/// The field `u` that makes a record this image.
+pub(super) fn put_update(out: &mut Vec<u8>, image: &[u8]) -> Result<()> {
+    let mut plain = true;
+    for element in raw::elements(image)? {
+        let element = element?;
+        plain &= !element.name.starts_with(b"$") && element.as_timestamp() != Some(0);
+    }
+    if plain {
+        raw::put(out, kind::DOCUMENT, b"u", image);
+        return Ok(());
+    }
+    let pipeline = raw::put_document(out, kind::ARRAY, b"u");
+    let stage = raw::put_document(out, kind::DOCUMENT, b"0");
+    let replace = raw::put_document(out, kind::DOCUMENT, b"$replaceWith");
+    raw::put(out, kind::DOCUMENT, b"$literal", image);
+    for open in [replace, stage, pipeline] {
+        raw::close(out, open)?;
+    }
+    Ok(())
 }
