@@ -131,7 +131,13 @@ async fn our_insert(deployment: &MongoDeployment, name: &str, lots: &[Vec<RawDoc
 
 async fn bare_scan(client: &Client, hint: Document) -> Result<Duration> {
     let start = Instant::now();
-    let mut cursor = client.database("shop").collection::<Document>("bare2").find(doc! {}).hint(mongodb::options::Hint::Keys(hint)).batch().await?;
+    let mut cursor = client
+        .database("shop")
+        .collection::<Document>("bare2")
+        .find(doc! {})
+        .hint(mongodb::options::Hint::Keys(hint))
+        .batch()
+        .await?;
     let mut count = 0;
     while let Some(reply) = cursor.next().await {
         for document in reply?.doc_slices()? {

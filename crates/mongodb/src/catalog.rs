@@ -78,12 +78,12 @@ impl Listed {
 
 /// Cuts a full name at its first dot.
 pub(crate) fn cut(name: &str) -> Result<(&str, &str)> {
-    name.split_once('.').filter(|(database, collection)| !database.is_empty() && !collection.is_empty()).ok_or_else(|| {
-        Error::Configuration {
+    name.split_once('.').filter(|(database, collection)| !database.is_empty() && !collection.is_empty()).ok_or_else(
+        || Error::Configuration {
             what: format!("the namespace “{name}”"),
             why: "a full name is DATABASE.COLLECTION".to_owned(),
-        }
-    })
+        },
+    )
 }
 
 impl Connection {
@@ -91,7 +91,8 @@ impl Connection {
     pub(crate) async fn namespaces(&self, included: &(dyn Fn(&str) -> bool + Sync)) -> Result<Vec<Namespace>> {
         let list = doc! { "listDatabases": 1, "nameOnly": true };
         let reply = self.command("admin", list, "listing the databases").await?;
-        let databases = reply.get_array("databases").map_err(|_| unexpected_reply("listing the databases", "databases"))?;
+        let databases =
+            reply.get_array("databases").map_err(|_| unexpected_reply("listing the databases", "databases"))?;
         let names = databases.iter().filter_map(|database| database.as_document()?.get_str("name").ok());
         let mut listed = Vec::new();
         for database in names.filter(|name| !OWN_DATABASES.contains(name)) {

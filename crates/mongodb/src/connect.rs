@@ -52,9 +52,9 @@ impl Connection {
         let hello = hello(&client, &hosts).await?;
         let set = replica_set_name(&hello, &hosts)?;
         let read = match read {
-            ReadFrom::SecondaryPreferred => ReadPreference::SecondaryPreferred {
-                options: Some(ReadPreferenceOptions::default()),
-            },
+            ReadFrom::SecondaryPreferred => {
+                ReadPreference::SecondaryPreferred { options: Some(ReadPreferenceOptions::default()) }
+            }
             ReadFrom::Primary => ReadPreference::Primary,
         };
         let connection = Connection { client, hosts, set, read: SelectionCriteria::ReadPreference(read) };

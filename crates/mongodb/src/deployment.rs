@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use backstay_model::{IdRange, Interpreter, Tick};
 use backstay_source::{
-    Capabilities, Error, Namespace, Position, RecordBatch, Records, Result, Source, Start, Tail, Target, Topology, Write,
-    WriteMode, WriteReport,
+    Capabilities, Error, Namespace, Position, RecordBatch, Records, Result, Source, Start, Tail, Target, Topology,
+    Write, WriteMode, WriteReport,
 };
 
 use crate::connect::{Connection, ReadFrom};

@@ -92,12 +92,23 @@ impl Connection {
         self.client.database("local").collection_with_options("oplog.rs", options)
     }
 
-    /// `opTime` is the newest write of the primary, `majorityOpTime` the newest that cannot be lost any more.
+    /// `opTime` is the newest write of the primary, `majorityOpTime` the newest that cannot be lost any more. A primary
+    /// that has just been elected does not know the latter yet: it is waited for.
     async fn last_write(&self, field: &str) -> Result<Tick> {
-        let hello = self.hello().await?;
-        let optime = hello.get_document("lastWrite").and_then(|last| last.get_document(field));
-        let ts = optime.and_then(|optime| optime.get_timestamp("ts"));
-        Ok(tick(ts.map_err(|_| unexpected_reply("asking for the newest write", field))?))
+        let mut waited = Duration::ZERO;
+        loop {
+            let hello = self.hello().await?;
+            let optime = hello.get_document("lastWrite").and_then(|last| last.get_document(field));
+            if let Ok(ts) = optime.and_then(|optime| optime.get_timestamp("ts")) {
+                return Ok(tick(ts));
+            }
+            if waited >= COMMIT_LIMIT {
+                let why = "the primary does not know yet which writes a majority holds".to_owned();
+                return Err(Error::Unavailable { what: format!("asking {} for its position", self.hosts), why });
+            }
+            tokio::time::sleep(POLL).await;
+            waited += POLL;
+        }
     }
 
     /// A tick that every write acknowledged before this call lies at or below, that a majority holds, and that a

@@ -12,9 +12,8 @@ use mongodb::error::{Error as DriverError, ErrorKind, WriteFailure};
 /// `Interrupted` 11601, `InterruptedDueToReplStateChange` 11602, `NotWritablePrimary` 10107, `NotPrimaryNoSecondaryOk`
 /// 13435, `NotPrimaryOrSecondary` 13436, `SocketException` 9001, `ReadConcernMajorityNotAvailableYet` 134,
 /// `CursorNotFound` 43, `CursorKilled` 237, `WriteConcernFailed` 64, `LockBusy` 46.
-const PASSING: [i32; 22] = [
-    6, 7, 24, 43, 46, 50, 64, 89, 91, 112, 134, 189, 237, 262, 9001, 10107, 11600, 11601, 11602, 13435, 13436, 13388,
-];
+const PASSING: [i32; 22] =
+    [6, 7, 24, 43, 46, 50, 64, 89, 91, 112, 134, 189, 237, 262, 9001, 10107, 11600, 11601, 11602, 13435, 13436, 13388];
 /// `Unauthorized` 13 and `AuthenticationFailed` 18.
 const DENIED: [i32; 2] = [13, 18];
 /// `SnapshotTooOld` 239 and `SnapshotUnavailable` 246.

@@ -34,8 +34,8 @@ use self::follow::{Opened, open};
 use self::sieve::Sieve;
 use crate::connect::Connection;
 use crate::failure::{is_position_lost, translate, unexpected_reply};
-use crate::interpret::oplog::header;
 use crate::interpret::MongoInterpreter;
+use crate::interpret::oplog::header;
 use crate::pipe::Pipe;
 
 /// How long a call waits for something to come.
@@ -61,13 +61,21 @@ pub(crate) struct OplogTail {
 enum Feed {
     Open(Pipe),
     /// Being opened again, since the instant at which it was lost.
-    Opening { task: JoinSet<Result<Opened>>, lost: Instant, pause: Duration },
+    Opening {
+        task: JoinSet<Result<Opened>>,
+        lost: Instant,
+        pause: Duration,
+    },
     /// The caller was told that it is lost; the next call starts over.
     Lost,
 }
 
 impl OplogTail {
-    pub(crate) async fn start(connection: Connection, interpreter: Arc<MongoInterpreter>, start: Start) -> Result<OplogTail> {
+    pub(crate) async fn start(
+        connection: Connection,
+        interpreter: Arc<MongoInterpreter>,
+        start: Start,
+    ) -> Result<OplogTail> {
         let opened = open(&connection, start.resume).await?;
         let mut tail = OplogTail {
             sieve: Sieve::new(interpreter),

@@ -1,5 +1,5 @@
 //! Scans of a real server: everything, in order, as of the instant asked for.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test at the edge: real clock, real server")]
 
 use std::ops::Bound;
 
@@ -180,7 +180,8 @@ async fn collations_and_clusters_are_read_in_the_order_of_ids() -> Result<()> {
         let expected = server_has(&client, "shop", name).await;
         let found = all(Source::scan(&deployment, &namespace, &IdRange::all(), at).await?).await?;
         assert!(found == expected, "{name}");
-        let middle = IdRange { from: Bound::Excluded(expected[2].0.clone()), to: Bound::Included(expected[6].0.clone()) };
+        let middle =
+            IdRange { from: Bound::Excluded(expected[2].0.clone()), to: Bound::Included(expected[6].0.clone()) };
         let found = all(Source::scan(&deployment, &namespace, &middle, at).await?).await?;
         assert!(found == expected[3..=6], "{name}");
         let live = all(Target::scan(&deployment, &full, &middle, None).await?).await?;

@@ -1,5 +1,5 @@
 //! Following a real oplog: every change once, whatever happens to the reader or the server.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test at the edge: real clock, real server")]
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
@@ -108,7 +108,9 @@ async fn write_for(client: Client, time: Duration) -> u64 {
         n += 1;
         let done = match n % 4 {
             0 => orders.delete_one(doc! { "_id": id }).await.map(drop),
-            1 => orders.update_one(doc! { "_id": id }, doc! { "$inc": { "n": 1 }, "$set": { "s": "x" } }).await.map(drop),
+            1 => {
+                orders.update_one(doc! { "_id": id }, doc! { "$inc": { "n": 1 }, "$set": { "s": "x" } }).await.map(drop)
+            }
             _ => orders.replace_one(doc! { "_id": id }, doc! { "n": id }).upsert(true).await.map(drop),
         };
         // A write that an election broke may or may not be there; the next ones decide.
@@ -189,7 +191,9 @@ async fn transactions_come_whole_or_not_at_all() -> Result<()> {
 
     // From every position within, also in the middle of the chain: the rest is the same.
     let oplog = client.database("local").collection::<Document>("oplog.rs");
-    let mut cursor = oplog.find(doc! { "ts": { "$gte": bson::Timestamp { time: first.seconds(), increment: first.ordinal() } } }).await?;
+    let mut cursor = oplog
+        .find(doc! { "ts": { "$gte": bson::Timestamp { time: first.seconds(), increment: first.ordinal() } } })
+        .await?;
     let mut positions = Vec::new();
     while cursor.advance().await? {
         let ts = cursor.current().get_timestamp("ts")?;
@@ -199,7 +203,8 @@ async fn transactions_come_whole_or_not_at_all() -> Result<()> {
         let mut part = Journal::start(position);
         let mut tail = part.tail(&deployment).await?;
         part.until(&mut *tail, target).await?;
-        let rest: Vec<_> = journal.entries.iter().filter(|(visible, _)| *visible > position && *visible <= target).collect();
+        let rest: Vec<_> =
+            journal.entries.iter().filter(|(visible, _)| *visible > position && *visible <= target).collect();
         let got: Vec<_> = part.entries.iter().filter(|(visible, _)| *visible <= target).collect();
         assert!(got == rest, "from {position}: {} instead of {}", got.len(), rest.len());
     }

@@ -1,5 +1,5 @@
 //! Writing to a real server: what was seen is what is changed, and everything else is told.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test at the edge: real clock, real server")]
 
 use anyhow::Result;
 use backstay_model::IdRange;
@@ -62,8 +62,14 @@ async fn inserted_records_are_there_byte_for_byte() -> Result<()> {
     let shop = client.database("shop");
     shop.run_command(doc! { "create": "orders", "validator": { "v": { "$exists": true } } }).await?;
     let orders = shop.collection::<Document>("orders");
-    orders.create_index(IndexModel::builder().keys(doc! { "u": 1 }).options(
-        mongodb::options::IndexOptions::builder().unique(true).sparse(true).build()).build()).await?;
+    orders
+        .create_index(
+            IndexModel::builder()
+                .keys(doc! { "u": 1 })
+                .options(mongodb::options::IndexOptions::builder().unique(true).sparse(true).build())
+                .build(),
+        )
+        .await?;
     let big = "x".repeat(16 * 1024 * 1024 - 40);
     let mut documents: Vec<RawDocumentBuf> = (0..1000).map(|n| rawdoc! { "_id": n, "": 1, "$a.b": n }).collect();
     documents.push(rawdoc! { "_id": "big", "big": big.as_str() });
@@ -81,7 +87,8 @@ async fn inserted_records_are_there_byte_for_byte() -> Result<()> {
 
     // Again: nothing changes, and what differs is told.
     assert_eq!(deployment.insert("shop.orders", &all).await?.written, 1002);
-    let other = batch(&[rawdoc! { "_id": 1, "other": true }, rawdoc! { "_id": 5000, "u": 1 }, rawdoc! { "_id": 5001, "u": 1 }]);
+    let other =
+        batch(&[rawdoc! { "_id": 1, "other": true }, rawdoc! { "_id": 5000, "u": 1 }, rawdoc! { "_id": 5001, "u": 1 }]);
     let report = deployment.insert("shop.orders", &other).await?;
     assert_eq!(report.written, 1);
     assert_eq!(report.conflicts.iter().map(|conflict| conflict.write).collect::<Vec<_>>(), [0, 2]);
@@ -97,9 +104,11 @@ async fn a_guarded_write_leaves_what_changed_meanwhile() -> Result<()> {
     for name in ["orders", "words"] {
         let orders = shop.collection::<Document>(name);
         let full = format!("shop.{name}");
-        let seen: Vec<RawDocumentBuf> = (0..8).map(|n| raw(doc! { "_id": n, "a": 1, "b": { "x": "y" }, "$l": [1, "$a"] })).collect();
+        let seen: Vec<RawDocumentBuf> =
+            (0..8).map(|n| raw(doc! { "_id": n, "a": 1, "b": { "x": "y" }, "$l": [1, "$a"] })).collect();
         orders.insert_many(seen.iter().map(tree)).await?;
-        let goal: Vec<RawDocumentBuf> = (0..8).map(|n| raw(doc! { "_id": n, "restored": true, "b.c": 1, "$d": { "$e": "$f" } })).collect();
+        let goal: Vec<RawDocumentBuf> =
+            (0..8).map(|n| raw(doc! { "_id": n, "restored": true, "b.c": 1, "$d": { "$e": "$f" } })).collect();
         // 0 untouched · 1 another value · 2 another order of fields · 3 gone · 4 another case · 5 already as wished
         // 6 to be deleted, untouched · 7 to be deleted, changed
         orders.update_one(doc! { "_id": 1 }, doc! { "$set": { "a": 2 } }).await?;

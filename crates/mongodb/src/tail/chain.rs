@@ -9,8 +9,8 @@ use backstay_source::{Error, Result};
 use bson::{Document, RawDocumentBuf, doc};
 use futures::TryStreamExt as _;
 
-use super::assemble::{Chain, Key};
 use super::FOLLOWING;
+use super::assemble::{Chain, Key};
 use crate::connect::Connection;
 use crate::discover::{tick, timestamp};
 use crate::failure::translate;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::interpret::oplog::{Command, Header};
 use crate::interpret::MongoInterpreter;
+use crate::interpret::oplog::{Command, Header};
 
 /// The operations that the oplog format names (`OpTypeEnum` in `src/mongo/db/repl/oplog_entry.idl` of the server).
 const KNOWN: [&str; 10] = ["i", "u", "d", "c", "n", "xi", "ci", "cu", "cd", "km"];

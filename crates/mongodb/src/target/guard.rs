@@ -53,7 +53,9 @@ impl Connection {
                 Ok(verdict) => return Ok(verdict),
                 Err(error) if error.contains_label("TransientTransactionError") && tries < TRIES => {}
                 Err(error) if error.contains_label("UnknownTransactionCommitResult") && tries < TRIES => {}
-                Err(error) if code(&error) == Some(super::DUPLICATE_KEY) => return Ok(Verdict::Conflict(words(&error))),
+                Err(error) if code(&error) == Some(super::DUPLICATE_KEY) => {
+                    return Ok(Verdict::Conflict(words(&error)));
+                }
                 Err(error) => return Err(translate(&what, &error)),
             }
         }
@@ -70,15 +72,17 @@ impl Connection {
         let find = Command::new(&doc! { "find": collection, "limit": 1, "singleBatch": true })?;
         let find = find.document("filter", |out| put_id(out, statement))?.finish()?;
         let write = match statement.goal() {
-            Some(image) => Command::new(&doc! { "update": collection, "bypassDocumentValidation": true })?
-                .array("updates", |out| {
+            Some(image) => Command::new(&doc! { "update": collection, "bypassDocumentValidation": true })?.array(
+                "updates",
+                |out| {
                     let start = raw::put_document(out, kind::DOCUMENT, b"0");
                     let query = raw::put_document(out, kind::DOCUMENT, b"q");
                     put_id(out, statement)?;
                     raw::close(out, query)?;
                     put_update(out, image)?;
                     Ok(raw::close(out, start)?)
-                })?,
+                },
+            )?,
             None => Command::new(&doc! { "delete": collection })?.array("deletes", |out| {
                 let start = raw::put_document(out, kind::DOCUMENT, b"0");
                 let query = raw::put_document(out, kind::DOCUMENT, b"q");

@@ -75,11 +75,8 @@ impl Connection {
     }
 
     async fn share(&self, listed: &Listed, condition: &Document) -> Result<f64> {
-        let pipeline = vec![
-            doc! { "$sample": { "size": SAMPLE } },
-            doc! { "$match": condition.clone() },
-            doc! { "$count": "n" },
-        ];
+        let pipeline =
+            vec![doc! { "$sample": { "size": SAMPLE } }, doc! { "$match": condition.clone() }, doc! { "$count": "n" }];
         let aggregate = doc! { "aggregate": &listed.collection, "pipeline": pipeline, "cursor": {} };
         let found = self.collect(&listed.database, aggregate).await;
         let found = found.map_err(|error| translate(&format!("sampling {}", listed.name()), &error))?;
@@ -154,7 +151,8 @@ fn leads_with(index: &RawDocument, field: &str) -> bool {
 }
 
 fn is_direction(order: &Bson) -> bool {
-    matches!(order, Bson::Int64(1 | -1) | Bson::Int32(1 | -1)) || matches!(order, Bson::Double(number) if number.abs() == 1.0)
+    matches!(order, Bson::Int64(1 | -1) | Bson::Int32(1 | -1))
+        || matches!(order, Bson::Double(number) if number.abs() == 1.0)
 }
 
 /// A condition that every record of `tenant` meets whose name stands in one of `fields`; `None` when that cannot be

@@ -24,8 +24,8 @@ use super::{DUPLICATE_KEY, MOST_BYTES, majority};
 use crate::catalog::cut;
 use crate::command::Command;
 use crate::connect::Connection;
-use crate::interpret::raw::{self, Element, kind, malformed};
 use crate::interpret::encode_id;
+use crate::interpret::raw::{self, Element, kind, malformed};
 
 /// A write on its way: its place in the batch, its record's id, and what it does.
 #[derive(Debug, Clone)]
