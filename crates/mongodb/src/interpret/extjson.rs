@@ -30,6 +30,26 @@ pub fn value(element: Element<'_>) -> Result<String> {
     Ok(out)
 }
 
+/// The record id, in memcomparable form, that a text in Extended JSON stands for: `7`, `"a"`, `{"$oid": "…"}`.
+///
+/// # Errors
+/// In words, when the text is not Extended JSON.
+pub fn parse_id(text: &str) -> std::result::Result<Vec<u8>, String> {
+    // Straight into a value of BSON: a JSON value in between would sort the fields, whose order counts.
+    let value: bson::Bson = serde_json::from_str(text).map_err(|why| format!("not Extended JSON: {why}"))?;
+    encode(&value)
+}
+
+/// The memcomparable form of a value.
+pub(crate) fn encode(value: &bson::Bson) -> std::result::Result<Vec<u8>, String> {
+    let mut holder = bson::Document::new();
+    holder.insert("_id", value.clone());
+    let bytes = bson::serialize_to_vec(&holder).map_err(|why| why.to_string())?;
+    let mut encoded = Vec::new();
+    super::id_of(&bytes, &mut encoded).map_err(|why| why.to_string())?;
+    Ok(encoded)
+}
+
 /// Bytes in hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
@@ -199,6 +219,17 @@ mod tests {
     use bson::{Bson, doc};
 
     use super::*;
+
+    #[test]
+    fn an_id_is_read_from_its_text() {
+        let id = |value: Bson| encode(&value).unwrap();
+        assert_eq!(parse_id("7"), Ok(id(Bson::Double(7.0))));
+        assert_eq!(parse_id(r#""a""#), Ok(id("a".into())));
+        assert_eq!(parse_id(r#"{"z":{"$numberLong":"1"},"a":2}"#), Ok(id(doc! { "z": 1, "a": 2 }.into())));
+        let object_id = bson::oid::ObjectId::from_bytes([1; 12]);
+        assert_eq!(parse_id(r#"{"$oid":"010101010101010101010101"}"#), Ok(id(object_id.into())));
+        assert!(parse_id("{").is_err());
+    }
 
     #[test]
     fn what_is_written_is_read_back_by_the_driver() {

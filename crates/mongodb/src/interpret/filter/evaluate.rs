@@ -73,9 +73,14 @@ fn step(
         kind::ARRAY => {
             for inner in raw::elements(element.value)? {
                 let inner = inner?;
-                // A part of the path may be an index, or a field of the elements.
+                // A part of the path may be a field of the elements, or an index. What an index ends at is not expanded.
                 let asked = (inner.kind == kind::DOCUMENT && visit(inner.value, rest, expand, ask)?)
-                    || (inner.name == &**next && step(inner, after, expand, ask)?);
+                    || (inner.name == &**next
+                        && match inner.kind {
+                            _ if after.is_empty() => ask(Some(inner))?,
+                            kind::DOCUMENT | kind::ARRAY => step(inner, after, expand, ask)?,
+                            _ => false,
+                        });
                 if asked {
                     return Ok(true);
                 }
@@ -108,9 +113,10 @@ fn single(test: &Test, value: Option<Element<'_>>, scratch: &mut Vec<u8>) -> Res
             }
             Ok(count == *size)
         }
-        (Test::ElementDocument(query), Some(value)) => elements(value, |element| match element.as_document() {
-            Some(document) => node(query, document, scratch),
-            None => Ok(false),
+        // An array within the array is asked as the document that it is in form.
+        (Test::ElementDocument(query), Some(value)) => elements(value, |element| match element.kind {
+            kind::DOCUMENT | kind::ARRAY => node(query, element.value, scratch),
+            _ => Ok(false),
         }),
         (Test::ElementValue(tests), Some(value)) => {
             elements(value, |element| every(tests, |test| single(test, Some(element), scratch)))

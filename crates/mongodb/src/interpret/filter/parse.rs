@@ -3,18 +3,15 @@
 use bson::{Bson, Document};
 
 use super::{Comparison, Kinds, Node, Operand, Test};
-use crate::interpret::id::encode_id;
-use crate::interpret::raw::{self, Element, kind};
+use crate::interpret::extjson;
+use crate::interpret::raw::kind;
 
 type Result<T> = std::result::Result<T, String>;
 
 pub(super) fn filter(text: &str) -> Result<Node> {
-    let json: serde_json::Value = serde_json::from_str(text).map_err(|why| format!("the filter is not JSON: {why}"))?;
-    let query = match Bson::try_from(json) {
-        Ok(Bson::Document(query)) => query,
-        Ok(_) => return Err("the filter is not a document".to_owned()),
-        Err(why) => return Err(format!("the filter is not Extended JSON: {why}")),
-    };
+    // Straight into a document: a JSON value in between would sort the fields, whose order counts.
+    let query: Document =
+        serde_json::from_str(text).map_err(|why| format!("the filter is not Extended JSON: {why}"))?;
     node(&query)
 }
 
@@ -126,14 +123,7 @@ fn operand(value: &Bson) -> Result<Operand> {
     if matches!(value, Bson::RegularExpression(_)) {
         return Err("regular expressions are not supported in a filter".to_owned());
     }
-    let mut holder = Document::new();
-    holder.insert("", value.clone());
-    let bytes = bson::serialize_to_vec(&holder).map_err(|why| format!("a value of the filter is no BSON: {why}"))?;
-    let mut encoded = Vec::new();
-    let element = raw::find(&bytes, b"").map_err(|why| why.to_string())?;
-    let Some(Element { kind, value, .. }) = element else { return Err("a value of the filter is no BSON".to_owned()) };
-    encode_id(kind, value, &mut encoded).map_err(|why| why.to_string())?;
-    Ok(Operand(encoded))
+    extjson::encode(value).map(Operand).map_err(|why| format!("a value of the filter: {why}"))
 }
 
 fn kinds(name: &Bson) -> Result<Kinds> {

@@ -22,6 +22,8 @@ fn equality_passes_through_types_paths_and_arrays() {
     check(r#"{"a.b":1}"#, doc! {"a": [{"b": 2}, {"b": 1}]}, true);
     check(r#"{"a.1.b":1}"#, doc! {"a": [{"b": 2}, {"b": 1}]}, true);
     check(r#"{"a.0":2}"#, doc! {"a": [2, 3]}, true);
+    check(r#"{"a":{"z":1,"b":2}}"#, doc! {"a": {"z": 1, "b": 2}}, true);
+    check(r#"{"a":{"z":1,"b":2}}"#, doc! {"a": {"b": 2, "z": 1}}, false);
     check(r#"{"a":{"b":1}}"#, doc! {"a": {"b": 1, "c": 1}}, false);
     check(
         r#"{"_id":{"$oid":"010101010101010101010101"}}"#,
@@ -71,6 +73,14 @@ fn the_other_operators_hold() {
     check(r#"{"a":{"$elemMatch":{"$gt":1,"$lt":3}}}"#, doc! {"a": [0, 2]}, true);
 }
 
+/// Found against a server.
+#[test]
+fn nested_arrays_are_asked_as_the_server_does() {
+    check(r#"{"g.0":6}"#, doc! {"g": [[6, 1], [3]]}, false);
+    check(r#"{"g.0.0":6}"#, doc! {"g": [[6, 1], [3]]}, true);
+    check(r#"{"a":{"$elemMatch":{"k":{"$ne":1}}}}"#, doc! {"a": [5, [{}]]}, true);
+}
+
 #[test]
 fn what_is_not_supported_is_refused_by_name() {
     for (query, named) in [
@@ -80,7 +90,7 @@ fn what_is_not_supported_is_refused_by_name() {
         (r#"{"a":{"$regularExpression":{"pattern":"x","options":""}}}"#, "regular expressions"),
         (r#"{"a":{"$gt":1,"b":2}}"#, "b"),
         (r#"{"a":{"$type":"strung"}}"#, "strung"),
-        (r#"[1]"#, "document"),
+        (r#"[1]"#, "Extended JSON"),
         (r#"{"#, "JSON"),
     ] {
         let error = Filter::parse(query).unwrap_err();
