@@ -75,8 +75,8 @@ async fn main() -> Result<()> {
         entries = count;
         tail.ours(time);
     }
-    tail.print(bytes);
-    println!("  {entries} entries");
+    // Entries, not megabytes: the oplog holds six copies of the documents and the updates.
+    tail.print_rate(entries, "entries");
     client.shutdown().await;
     Ok(())
 }
@@ -213,8 +213,12 @@ impl Pair {
     }
 
     fn print(&self, bytes: usize) {
+        self.print_rate(bytes / 1_000_000, "MB");
+    }
+
+    fn print_rate(&self, amount: usize, unit: &str) {
         let (bare, ours) = (self.bare.as_secs_f64(), self.ours.as_secs_f64());
-        let rate = bytes as f64 / 1e6 / ours;
-        println!("{:8} bare {bare:.2} s, ours {ours:.2} s, ratio {:.2}, {rate:.0} MB/s", self.name, ours / bare);
+        let rate = amount as f64 / ours;
+        println!("{:8} bare {bare:.2} s, ours {ours:.2} s, ratio {:.2}, {rate:.0} {unit}/s", self.name, ours / bare);
     }
 }
