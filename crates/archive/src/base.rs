@@ -180,7 +180,8 @@ fn encode(inner: &Inner, chunk: Chunk, scan: [u8; 16], shape: Shape) -> Result<(
         first: chunk.first.unwrap_or(chunk.last),
         last: chunk.last,
         hash: blake3::hash(&file).into(),
-        covers: chunk.covers,
+        // Differences are never complete.
+        covers: if shape == Shape::BaseRun { chunk.covers } else { Vec::new() },
         scan: Some(scan),
         stream: None,
     };

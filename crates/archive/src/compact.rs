@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use backstay_ledger::{Fact, SegmentInfo, Shape};
-use backstay_model::{BodyRef, IdRange, Incarnation, InterpretError, Interpreter, Tenant, Tick, Version};
+use backstay_model::{BodyRef, IdRange, Incarnation, Interpreter, Tenant, Tick, Version};
 use backstay_segment::{Entry, PartWriter, RunWriter, split_key};
 use bytes::Bytes;
 
@@ -30,8 +30,14 @@ pub(crate) struct Sorted {
 impl Vault {
     /// Sorts all tails into delta runs and commits each exchange. Returns how many tails were replaced. The tails'
     /// files stay until [`Vault::sweep`].
+    ///
+    /// Nothing is sorted before the first scan has ended or while a gap is open: whose record a change belongs to is
+    /// known only once a scan has told what the changes were made upon.
     pub async fn compact(&self, interpreter: &dyn Interpreter, mut progress: impl FnMut(u64, u64)) -> Result<u64> {
         let state = self.refresh().await?;
+        if state.completed_scans().is_empty() || state.open_gap().is_some() {
+            return Ok(0);
+        }
         let tails: Vec<Arc<SegmentInfo>> = state.tails().cloned().collect();
         let total = tails.len() as u64;
         let mut rest = tails.as_slice();
@@ -101,8 +107,7 @@ pub(crate) async fn sort_tails(
     let mut by_tenant: BTreeMap<Tenant, Vec<Filed<'_>>> = BTreeMap::new();
     for (number, group) in table.groups().iter().enumerate() {
         let known = below.get(&number).map_or(&[][..], Vec::as_slice);
-        file_changes(&table, group, known, interpreter, &mut by_tenant)
-            .map_err(|error| Error::interpret(&describe(&table, group, interpreter), error))?;
+        file_changes(&table, group, known, interpreter, &mut by_tenant);
     }
     let (first, last) = table
         .groups()
@@ -172,8 +177,8 @@ async fn look_below_in(
             let moves = table.ops(group).iter().any(|op| op.tenant == OpTenant::MayMove);
             let since = versions.partition_point(|(version, _)| *version >= first.version);
             for (at, (version, _)) in versions.iter().enumerate().take(since + 1) {
-                let state = state_at(&versions[at..], Tick::MAX, interpreter)
-                    .map_err(|error| Error::interpret(&describe(table, group, interpreter), error))?;
+                // What was made upon changes lost in a gap may not fold; a scan has told since what became of it.
+                let state = state_at(&versions[at..], Tick::MAX, interpreter).unwrap_or(State::Baseless);
                 let there = state != State::Absent;
                 let image = match state {
                     State::Present(image) if moves => Some(image.into_owned()),
@@ -195,7 +200,7 @@ fn file_changes<'t>(
     known: &[Known],
     interpreter: &dyn Interpreter,
     by_tenant: &mut BTreeMap<Tenant, Vec<Filed<'t>>>,
-) -> Result<(), InterpretError> {
+) {
     let key = table.key(group);
     let ops = table.ops(group);
     let follow_image = ops.iter().any(|op| op.tenant == OpTenant::MayMove);
@@ -206,7 +211,7 @@ fn file_changes<'t>(
             life.learn(earlier);
         }
         let body = table.body(op);
-        let next = if follow_image { next_image(life.image.take(), &body, interpreter)? } else { None };
+        let next = if follow_image { next_image(life.image.take(), &body, interpreter) } else { None };
         let foretold = || next_owner(table, &ops[number + 1..], known.clone());
         let new_owner = owner_after(table, op, life.owner.as_ref(), next.as_deref(), interpreter, foretold);
         let mut file = |tenant: &Tenant, body| {
@@ -224,7 +229,6 @@ fn file_changes<'t>(
         life.owner = (!matches!(body, BodyRef::Tombstone)).then_some(new_owner);
         life.image = next;
     }
-    Ok(())
 }
 
 /// A record on its way through its changes.
@@ -283,14 +287,12 @@ fn next_image(
     image: Option<Vec<u8>>,
     body: &BodyRef<'_>,
     interpreter: &dyn Interpreter,
-) -> Result<Option<Vec<u8>>, InterpretError> {
+) -> Option<Vec<u8>> {
     match body {
-        BodyRef::Image(bytes) => Ok(Some(bytes.to_vec())),
-        BodyRef::Tombstone => Ok(None),
-        BodyRef::Delta(..) => match image {
-            Some(image) => Ok(Some(fold_one(image.into(), body, interpreter)?.into_owned())),
-            None => Ok(None),
-        },
+        BodyRef::Image(bytes) => Some(bytes.to_vec()),
+        BodyRef::Tombstone => None,
+        // A delta that does not fold is moved along unfolded; whoever reads it learns why.
+        BodyRef::Delta(..) => Some(fold_one(image?.into(), body, interpreter).ok()?.into_owned()),
     }
 }
 
@@ -334,9 +336,4 @@ fn encode(inner: &Inner, by_tenant: BTreeMap<Tenant, Vec<Filed<'_>>>, first: Tic
         stream: None,
     };
     Ok(Sorted { info, file: Bytes::from(file) })
-}
-
-fn describe(table: &Table, group: &Group, interpreter: &dyn Interpreter) -> String {
-    let id = split_key(table.key(group)).map_or(String::new(), |(_, id)| interpreter.display_id(id));
-    format!("record {id} of namespace {}", table.namespace(group))
 }

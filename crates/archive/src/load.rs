@@ -18,7 +18,7 @@ use crate::run::{Run, place, reaches_back_to};
 use crate::snapshot::Layers;
 use crate::table::up_to;
 use crate::vault::Inner;
-use crate::view::{TailState, TailView};
+use crate::view::{TailState, TailView, Unknown};
 use crate::{Error, Result, Selection, parallel};
 
 /// One run's blocks of one tenant, still sealed.
@@ -173,6 +173,7 @@ pub(crate) struct Decoder {
     pub range: IdRange,
     pub selection: Selection,
     pub at: Tick,
+    pub unknown: Unknown,
     pub interpreter: Arc<dyn Interpreter>,
     pub tail: Option<Arc<TailView>>,
 }
@@ -246,16 +247,18 @@ impl Decoder {
         key: &[u8],
         versions: &[(backstay_model::Version, backstay_model::BodyRef<'a>)],
     ) -> Result<State<'a>> {
-        let state = state_at(versions, self.at, self.interpreter.as_ref()).map_err(|e| self.interpret_error(key, e))?;
-        if state == State::Baseless {
-            return Err(self.baseless(key));
+        match (state_at(versions, self.at, self.interpreter.as_ref()), self.unknown) {
+            (Err(_) | Ok(State::Baseless), Unknown::IsAbsent) => Ok(State::Absent),
+            (Err(error), Unknown::IsDamage) => Err(self.interpret_error(key, error)),
+            (Ok(State::Baseless), Unknown::IsDamage) => Err(self.baseless(key)),
+            (Ok(state), _) => Ok(state),
         }
-        Ok(state)
     }
 
     /// Changes of the tails that found no record below are a loss, and never a silent one.
     fn expect_all_matched(&self, mut matched: Vec<usize>) -> Result<()> {
-        let Some(tail) = self.tail.as_ref().filter(|_| self.selection.tenants.is_none()) else { return Ok(()) };
+        let expected = self.selection.tenants.is_none() && self.unknown == Unknown::IsDamage;
+        let Some(tail) = self.tail.as_ref().filter(|_| expected) else { return Ok(()) };
         matched.sort_unstable();
         for number in tail.table.namespace_groups(self.namespace) {
             let key = tail.table.key(&tail.table.groups()[number]);

@@ -177,7 +177,7 @@ fn key_error(object: &str, source: backstay_seal::Error) -> Error {
 
 fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    if text.len() != 2 * N || !text.is_ascii() {
+    if text.len() != 2 * N || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return None;
     }
     for (at, byte) in bytes.iter_mut().enumerate() {

@@ -15,7 +15,7 @@ use crate::run::Run;
 use crate::table::Table;
 use crate::tails;
 use crate::vault::Inner;
-use crate::view::View;
+use crate::view::{Unknown, View};
 use crate::{Error, Result};
 
 /// A run that can be opened: from the vault, or from a snapshot's scratch folder.
@@ -129,12 +129,12 @@ impl Snapshot {
         if !coverage.contains(at) || at > self.through {
             return Err(not_covered(&coverage, at));
         }
-        View::new(self.clone(), at).await
+        View::new(self.clone(), at, Unknown::IsDamage).await
     }
 
     /// What the archive would say as of `at` if it had missed nothing: for comparing with the source, also in a gap.
     pub async fn believed(&self, at: Tick) -> Result<View> {
-        View::new(self.clone(), at).await
+        View::new(self.clone(), at, Unknown::IsAbsent).await
     }
 
     /// Changes up to and with this tick are seen.

@@ -70,19 +70,29 @@ impl TailView {
     }
 }
 
+/// What to make of a record that was updated upon something which is not archived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unknown {
+    /// The archive is damaged: inside of what is covered this cannot be.
+    IsDamage,
+    /// It is not there, as far as the archive knows: in a gap that is the best that can be said.
+    IsAbsent,
+}
+
 /// The archive as of one instant. Cheap to clone.
 #[derive(Clone)]
 pub struct View {
     snapshot: Snapshot,
     at: Tick,
+    unknown: Unknown,
     tail: Arc<TailView>,
 }
 
 impl View {
-    pub(crate) async fn new(snapshot: Snapshot, at: Tick) -> Result<View> {
-        let states = tail_states(&snapshot, at).await?;
+    pub(crate) async fn new(snapshot: Snapshot, at: Tick, unknown: Unknown) -> Result<View> {
+        let states = tail_states(&snapshot, at, unknown).await?;
         let tail = Arc::new(TailView { table: Arc::clone(&snapshot.table), states });
-        Ok(View { snapshot, at, tail })
+        Ok(View { snapshot, at, unknown, tail })
     }
 
     /// The instant.
@@ -135,6 +145,7 @@ impl View {
             range: range.clone(),
             selection: selection.clone(),
             at: self.at,
+            unknown: self.unknown,
             interpreter: Arc::clone(&snapshot.interpreter),
             tail: Some(Arc::clone(&self.tail)),
         };
@@ -150,20 +161,23 @@ async fn decode(decoder: Decoder, work: BTreeMap<String, TenantWork>) -> Result<
 }
 
 /// What the tails say of every record as of `at`.
-async fn tail_states(snapshot: &Snapshot, at: Tick) -> Result<Vec<TailState>> {
+async fn tail_states(snapshot: &Snapshot, at: Tick, unknown: Unknown) -> Result<Vec<TailState>> {
     let table = &snapshot.table;
     let mut states = Vec::with_capacity(table.groups().len());
     let mut movers = Vec::new();
     for (number, group) in table.groups().iter().enumerate() {
-        let state = own_state(snapshot, table, group, at)?;
+        let state = match own_state(snapshot, table, group, at) {
+            Err(Error::Damaged { .. } | Error::Interpret { .. }) if unknown == Unknown::IsAbsent => TailState::Absent,
+            other => other?,
+        };
         if matches!(state, TailState::Deltas) && may_move(table, group, at) {
             movers.push(number);
         }
         states.push(state);
     }
-    look_below(snapshot, &snapshot.layers, at, &movers, &mut states).await?;
+    look_below(snapshot, (at, unknown), &movers, &mut states).await?;
     let corrected = corrected_by_scans(snapshot, at, &states).await?;
-    look_below(snapshot, &snapshot.layers, at, &corrected, &mut states).await?;
+    look_below(snapshot, (at, unknown), &corrected, &mut states).await?;
     Ok(states)
 }
 
@@ -248,12 +262,11 @@ fn own_state(snapshot: &Snapshot, table: &Table, group: &Group, at: Tick) -> Res
 /// ascending.
 async fn look_below(
     snapshot: &Snapshot,
-    layers: &Layers,
-    at: Tick,
+    (at, unknown): (Tick, Unknown),
     numbers: &[usize],
     states: &mut [TailState],
 ) -> Result<()> {
-    let table = &snapshot.table;
+    let (table, layers) = (&snapshot.table, &snapshot.layers);
     let mut rest = numbers;
     while let Some(first) = rest.first() {
         let namespace = table.namespace(&table.groups()[*first]);
@@ -275,9 +288,11 @@ async fn look_below(
             }
             for (number, versions) in below {
                 let group = &table.groups()[number];
-                let settled = settle(snapshot, group, versions, at);
-                if let Some(state) = settled.map_err(|error| interpret_error(snapshot, table, group, error))? {
-                    states[number] = state;
+                match settle(snapshot, group, versions, at) {
+                    Ok(Some(state)) => states[number] = state,
+                    Ok(None) => {}
+                    Err(_) if unknown == Unknown::IsAbsent => states[number] = TailState::Absent,
+                    Err(error) => return Err(interpret_error(snapshot, table, group, error)),
                 }
             }
         }

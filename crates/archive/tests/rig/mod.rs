@@ -8,10 +8,12 @@ use backstay_archive::{BaseWriter, Limits, Partition, Repository, Selection, Sna
 use backstay_ledger::Fact;
 use backstay_model::{Body, IdRange, Incarnation, Interpreter, RecordBatch, Tick, Version, World};
 use backstay_seal::{Digest, Keyring};
-use backstay_sim::toy::{Record, Toy, ToyInterpreter, ToySource, TransactionId};
+use backstay_sim::toy::{Operation, Record, Toy, ToyInterpreter, ToySource, TransactionId};
 use backstay_sim::workload::{Action, IDS, TENANTS};
 use backstay_sim::{Chance, FaultyStore, Oracle, SimWorld, Truth};
 use backstay_source::{EntryBatch, Source, Start};
+use backstay_store::Store;
+use bytes::Bytes;
 
 pub const STREAM: &str = "toy";
 pub const NAME: &str = "shop";
@@ -307,4 +309,65 @@ async fn touched(snapshot: &Snapshot, oracle: &Oracle, namespace: Incarnation, a
         assert_eq!(missed, None, "touched of {tenant} in {namespace} after {after} up to {through}");
         assert!(found.iter().all(|id| expected.contains(&id.as_slice())), "touched names what was not");
     }
+}
+
+/// A small vault with everything in it: base runs, a delta run and a tail, of several tenants.
+pub async fn furnished() -> Rig {
+    let mut rig = Rig::new(Limits::default()).await;
+    rig.toy.create("shop.a");
+    rig.toy.create("shop.b");
+    put(&rig, "shop.a", b"a", "acme", "colour", "SECRET-OF-ACME-1");
+    put(&rig, "shop.a", b"ab", "b", "colour", "SECRET-OF-B-1");
+    put(&rig, "shop.b", b"b", "b", "colour", "SECRET-OF-B-2");
+    rig.begin().await;
+    rig.base(&[], 3).await;
+    put(&rig, "shop.a", b"aab", "b", "colour", "SECRET-OF-B-3");
+    append(&rig, "shop.a", b"ab", "SECRET-OF-B-4");
+    append(&rig, "shop.a", b"a", "SECRET-OF-ACME-2");
+    rig.capture().await;
+    rig.vault.compact(interpreter().as_ref(), |_, _| {}).await.unwrap();
+    append(&rig, "shop.a", b"aab", "SECRET-OF-B-5");
+    put(&rig, "shop.b", b"\xFF", "acme", "size", "SECRET-OF-ACME-3");
+    rig.capture().await;
+    rig
+}
+
+pub fn put(rig: &Rig, name: &str, id: &[u8], tenant: &str, field: &str, value: &str) {
+    let record = Record::new(id).with("tenant", tenant).with(field, value);
+    rig.toy.apply(&[Operation::Put { name: name.into(), record }], false).unwrap();
+}
+
+pub fn append(rig: &Rig, name: &str, id: &[u8], more: &str) {
+    let (name, id, field, more) = (name.to_owned(), id.to_vec(), "colour".to_owned(), more.to_owned());
+    rig.toy.apply(&[Operation::Append { name, id, field, more }], false).unwrap();
+}
+
+/// The repository opened anew, with nothing at hand.
+pub async fn reopen(rig: &Rig, keyring: Arc<Keyring>) -> backstay_archive::Result<Repository> {
+    let world: Arc<dyn World> = Arc::clone(&rig.world) as Arc<dyn World>;
+    Repository::open(rig.faulty.sound(), "memory", keyring, world, rig.scratch.path().to_owned()).await
+}
+
+/// Every record as of `at`, read from a repository opened anew.
+pub async fn read_all(rig: &Rig, keyring: Arc<Keyring>, at: Tick) -> backstay_archive::Result<Vec<Truth>> {
+    let vault = reopen(rig, keyring).await?.vault(NAME).await?;
+    let view = vault.snapshot(interpreter(), at).await?.at(at).await?;
+    let mut records = Vec::new();
+    for definition in view.definitions().await? {
+        for partition in view.partitions(definition.incarnation, &Selection::default()).await? {
+            let loaded = view.load(&partition, &Selection::default()).await?;
+            records.extend(loaded.iter().map(|(tenant, id, image)| Truth {
+                tenant: tenant.as_str().to_owned(),
+                id: id.to_vec(),
+                image: image.to_vec(),
+            }));
+        }
+    }
+    Ok(records)
+}
+
+/// Puts other bytes where an object is, as a thief with the run of the disk would.
+pub async fn overwrite(store: &Store, path: &str, bytes: Bytes) {
+    store.delete(path).await.unwrap();
+    store.create(path, bytes).await.unwrap();
 }
