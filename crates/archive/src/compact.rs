@@ -170,7 +170,8 @@ async fn look_below_in(
         tenant.for_each_key(|key, versions| {
             let Some(number) = table.find(key) else { return Ok(()) };
             let group = &table.groups()[number];
-            if !split_key(key).is_some_and(|(_, id)| range.contains(id)) {
+            // A block may hold keys of the namespaces beside this one, whose other layers were not fetched.
+            if !split_key(key).is_some_and(|(found, id)| found == namespace && range.contains(id)) {
                 return Ok(());
             }
             let Some(first) = table.ops(group).first() else { return Ok(()) };

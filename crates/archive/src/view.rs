@@ -195,7 +195,7 @@ async fn corrected_by_scans(snapshot: &Snapshot, at: Tick, states: &[TailState])
         let selection = ids_of(table, numbers);
         for tenant in gather(&snapshot.inner, &scans, namespace, &IdRange::all(), &selection, at).await?.into_values() {
             tenant.for_each_key(|key, versions| {
-                if let Some(number) = table.find(key)
+                if let Some(number) = table.find(key).filter(|number| (start..end).contains(number))
                     && let Some(first) = table.ops(&table.groups()[number]).first()
                     && versions.iter().any(|(version, _)| version.tick <= at && *version > first.version)
                 {

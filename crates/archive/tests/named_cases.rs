@@ -95,6 +95,24 @@ fn a_record_that_moved_there_and_back_in_one_tail_stays() {
     });
 }
 
+/// Blocks do not end where namespaces do: a look below in one must not take in half of what is below in the other.
+#[test]
+fn a_neighbouring_namespace_in_the_same_block_does_not_disturb_a_move() {
+    block_on(async {
+        let mut rig = begun().await;
+        rig.toy.create("shop.b");
+        put(&rig, "shop.b", b"a", "acme", "colour", "red");
+        rig.base(&[], 0).await;
+        for tenant in ["acme", "b"] {
+            give(&rig, b"a", tenant);
+            put(&rig, "shop.b", b"a", "acme", "size", tenant);
+            rig.capture().await;
+            rig.vault.compact(interpreter().as_ref(), |_, _| {}).await.unwrap();
+        }
+        check(&rig).await;
+    });
+}
+
 /// A scan finds a record otherwise than its changes lead to: a write that never reached the feed.
 #[test]
 fn what_a_later_scan_found_counts_from_then_on() {

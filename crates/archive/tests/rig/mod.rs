@@ -23,7 +23,7 @@ pub fn cases(quick: u32) -> proptest::test_runner::Config {
     let soak = std::env::var("BACKSTAY_SOAK").is_ok_and(|value| value == "1");
     proptest::test_runner::Config {
         cases: if soak { quick * 50 } else { quick },
-        max_shrink_iters: 2000,
+        max_shrink_iters: 400,
         ..Default::default()
     }
 }
