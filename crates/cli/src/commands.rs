@@ -1,17 +1,29 @@
 //! The commands, one file each, and which one a command line means.
+//!
+//! Commands that commit as they go (backup, capture, restore) are asked to stop by a signal and end where they can be
+//! resumed. All others write nothing that a signal could cut, and are simply left.
 
+mod backup;
+mod capture;
 mod completions;
 mod config;
+mod init;
+mod restore;
+mod timeline;
 
+use std::future::Future;
 use std::sync::Arc;
 
 use jiff::Zoned;
 
 use crate::args::{Cli, Command, GlobalArgs};
 use crate::config::Config;
+use crate::confirm::{self, Danger};
 use crate::environment::Environment;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
+use crate::signals::Stop;
+use crate::watch::Watch;
 
 /// What every command works with.
 pub struct Context {
@@ -23,6 +35,8 @@ pub struct Context {
     pub output: Arc<Output>,
     /// The present, in the local time zone, as it stood when the program started.
     pub now: Zoned,
+    /// Whether a signal asked to stop.
+    pub stop: Stop,
 }
 
 impl Context {
@@ -33,6 +47,51 @@ impl Context {
     pub fn config(&self) -> Result<Config, Failure> {
         Config::load(self.global.config.as_deref(), &self.environment)
     }
+
+    /// Watches a verb: shows its progress, and asks it to stop at a signal.
+    pub fn watch(&self) -> Watch {
+        Watch::start(&self.output, &self.stop)
+    }
+
+    /// Whether somebody is there to be asked, and reads text rather than JSON.
+    pub fn is_interactive(&self) -> bool {
+        !self.output.is_json() && confirm::is_interactive()
+    }
+
+    /// Goes on only with consent; a signal while the question stands is a no.
+    ///
+    /// # Errors
+    /// [`Exit::Denied`] without consent, [`Exit::Cancelled`] after a signal.
+    pub async fn confirm(&self, danger: Danger, yes: bool) -> Result<(), Failure> {
+        let mut stop = self.stop.clone();
+        let asked = tokio::task::spawn_blocking(move || confirm::confirm(&danger, yes));
+        tokio::select! {
+            answer = asked => answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())),
+            () = stop.asked() => Err(Failure::cancelled("waiting for an answer")),
+        }
+    }
+
+    /// Writes the summary of long work: a JSON line, or text for people.
+    ///
+    /// # Errors
+    /// When stdout cannot be written.
+    pub fn summary(&self, body: &impl serde::Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        match self.output.is_json() {
+            true => self.output.message("summary", body),
+            false => self.output.text(&text()),
+        }
+    }
+
+    /// Writes what a short command found: a JSON document, or text for people.
+    ///
+    /// # Errors
+    /// When stdout cannot be written.
+    pub fn document(&self, body: &impl serde::Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        match self.output.is_json() {
+            true => self.output.document(body),
+            false => self.output.text(&text()),
+        }
+    }
 }
 
 /// Runs the command.
@@ -40,10 +99,39 @@ impl Context {
 /// # Errors
 /// What kept it from doing what it was asked for.
 pub fn run(cli: Cli, environment: Environment, output: Arc<Output>) -> Result<Exit, Failure> {
-    let context = Context { global: cli.global, environment, output, now: Zoned::now() };
-    match cli.command {
-        Command::Config(command) => config::run(&context, command),
-        Command::Completions(args) => completions::run(&context, &args),
-        _ => Err(Failure::failed("this build does not carry the rooms that this command needs")),
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start the threads that do the work: {error}")))?;
+    let result = runtime.block_on(async {
+        let stop =
+            Stop::on_signals().map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+        let context = Context { global: cli.global, environment, output, now: Zoned::now(), stop };
+        dispatch(&context, cli.command).await
+    });
+    // A question that nobody answers must not keep the program from ending.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Backup(args) => Box::pin(backup::run(context, &args)).await,
+        Command::Capture(args) => Box::pin(capture::run(context, &args)).await,
+        Command::Restore(args) => Box::pin(restore::run(context, &args)).await,
+        Command::Init => leave(context, init::run(context)).await,
+        Command::Timeline(args) => leave(context, timeline::run(context, &args)).await,
+        Command::Ls(_) | Command::Get(_) | Command::Diff(_) | Command::Restores(_) | Command::Verify(_) | Command::Compact(_) | Command::Status | Command::Doctor(_) | Command::Key(_) => Err(Failure::failed("this build does not carry the rooms that this command needs")),
+        Command::Config(command) => config::run(context, command),
+        Command::Completions(args) => completions::run(context, &args),
+    }
+}
+
+/// Does the work unless a signal comes first.
+async fn leave(context: &Context, work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let mut stop = context.stop.clone();
+    tokio::select! {
+        result = Box::pin(work) => result,
+        () = stop.asked() => Err(Failure::new(Exit::Cancelled, "cancelled by a signal")),
     }
 }

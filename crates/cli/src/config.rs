@@ -72,6 +72,15 @@ pub enum Kind {
     Mongodb,
 }
 
+impl Kind {
+    /// The word for it, as the configuration writes it and the archive remembers it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Mongodb => "mongodb",
+        }
+    }
+}
+
 /// A protected database.
 #[derive(Debug)]
 pub struct SourceConfig {

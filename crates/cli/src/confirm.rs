@@ -26,13 +26,17 @@ pub struct Asker<R, W> {
     pub questions: W,
 }
 
+/// Whether somebody is there to be asked.
+pub fn is_interactive() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
 /// Goes on only if `yes` was given or a person at the terminal agrees.
 ///
 /// # Errors
 /// [`Exit::Denied`] otherwise.
 pub fn confirm(danger: &Danger, yes: bool) -> Result<(), Failure> {
-    let interactive = io::stdin().is_terminal() && io::stderr().is_terminal();
-    Asker { interactive, answers: io::stdin().lock(), questions: io::stderr() }.confirm(danger, yes)
+    Asker { interactive: is_interactive(), answers: io::stdin().lock(), questions: io::stderr() }.confirm(danger, yes)
 }
 
 impl<R: BufRead, W: Write> Asker<R, W> {

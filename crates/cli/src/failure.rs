@@ -9,6 +9,8 @@
 //! With `--json` the error goes to stdout, because that is where a program reads; it is always the last line. The
 //! rooms below have errors of their own; each is turned into a [`Failure`] here at the edge, once.
 
+mod rooms;
+
 use std::fmt;
 
 use serde::Serialize;

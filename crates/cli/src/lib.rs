@@ -20,11 +20,15 @@ pub mod config;
 pub mod confirm;
 pub mod environment;
 pub mod failure;
+pub mod installation;
 pub mod logging;
 pub mod output;
 pub mod pattern;
+pub mod selecting;
 pub mod signals;
 pub mod time;
+pub mod watch;
+pub mod world;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -268,5 +268,11 @@ pub fn show(tick: Tick, zone: &TimeZone) -> String {
     }
 }
 
+/// The second of a tick in RFC 3339 and UTC: `2026-11-21T14:03:05Z`.
+pub fn rfc3339(tick: Tick) -> String {
+    // Every second that a tick can hold is within what a timestamp can hold.
+    Timestamp::from_second(i64::from(tick.seconds())).map_or_else(|_| tick.to_string(), |instant| instant.to_string())
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,97 @@
+//! `backstay capture`: the changes of a source, followed.
+
+use std::time::{Duration, Instant};
+
+use backstay_engine::{CaptureOptions, CaptureReport, Error, Until, capture};
+use serde::Serialize;
+
+use super::Context;
+use crate::args::{self, CaptureArgs};
+use crate::failure::{Exit, Failure};
+use crate::installation::Installation;
+use crate::output::{bytes, count, duration};
+use crate::time::{Moment, rfc3339, show};
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    source: &'a str,
+    entries: u64,
+    through: String,
+    through_time: String,
+    lag_seconds: u64,
+    bytes: u64,
+    gaps: u64,
+    seconds: f64,
+}
+
+/// Follows until told to stop.
+///
+/// # Errors
+/// When there is no base yet, or the source or the repository fails; what was committed stays.
+pub async fn run(context: &Context, args: &CaptureArgs) -> Result<Exit, Failure> {
+    let started = Instant::now();
+    let until = match &args.until {
+        None => Until::Cancelled,
+        Some(args::Until::Now) => Until::Now,
+        Some(args::Until::Time(time)) => match time.resolve(&context.now)? {
+            Moment::At(tick) => Until::Tick(tick),
+            Moment::Latest => Until::Now,
+        },
+    };
+    let installation = Installation::open(context).await?;
+    let (vault, deployment) = installation.live(&args.source).await?;
+    if until == Until::Cancelled && !context.output.is_json() {
+        context.output.note(&format!("following {}; SIGINT or SIGTERM stops", args.source));
+    }
+    let watch = context.watch();
+    let options = CaptureOptions { until, ..CaptureOptions::default() };
+    let report = match capture(&vault, &deployment, options, watch.monitor()).await {
+        Ok(report) => report,
+        // Told to stop while a gap was being scanned over: the next capture goes on with that.
+        Err(Error::Cancelled) => stopped(&watch, &vault, &installation).await,
+        Err(error) => return Err(error.into()),
+    };
+    drop(watch);
+    let elapsed = started.elapsed();
+    let summary = Summary {
+        source: &args.source,
+        entries: report.entries,
+        through: report.through.to_string(),
+        through_time: rfc3339(report.through),
+        lag_seconds: report.lag_seconds,
+        bytes: report.bytes,
+        gaps: report.gaps,
+        seconds: elapsed.as_secs_f64(),
+    };
+    context.summary(&summary, || describe(context, &args.source, &report, elapsed))?;
+    Ok(Exit::Done)
+}
+
+async fn stopped(
+    watch: &crate::watch::Watch,
+    vault: &backstay_archive::Vault,
+    installation: &Installation,
+) -> CaptureReport {
+    let (entries, bytes) = watch.captured();
+    let through = vault.coverage().await.through;
+    let lag_seconds = installation.world().now().saturating_sub(u64::from(through.seconds()));
+    CaptureReport { entries, bytes, through, lag_seconds, gaps: 0 }
+}
+
+fn describe(context: &Context, source: &str, report: &CaptureReport, elapsed: Duration) -> String {
+    let mut text = format!(
+        "captured {source}: {} entries, {}, in {}\ncomplete through {}, {} behind the clock",
+        count(report.entries),
+        bytes(report.bytes),
+        duration(elapsed),
+        show(report.through, context.now.time_zone()),
+        duration(Duration::from_secs(report.lag_seconds)),
+    );
+    if report.gaps > 0 {
+        text.push_str(&format!(
+            "\nchanges were lost {}: backstay timeline {source} shows the gap and its cause",
+            if report.gaps == 1 { "once".to_owned() } else { format!("{} times", report.gaps) }
+        ));
+    }
+    text
+}

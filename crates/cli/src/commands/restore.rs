@@ -1,0 +1,183 @@
+//! `backstay restore`: data brought back as of an instant.
+//!
+//! ```text
+//!   --preview                     walk, print the plan, write nothing
+//!   --yes                         walk and write, read back, prove
+//!   neither, on a terminal        walk, print the plan, ask, then as with --yes
+//!   neither, elsewhere            refused
+//! ```
+
+mod report;
+
+use std::sync::Arc;
+
+use backstay_archive::Vault;
+use backstay_engine::{
+    ConflictPolicy, Destination, Error, ProofScope, Rename, RestoreReport, RestoreRequest, restore,
+};
+use backstay_model::Tick;
+use backstay_mongodb::MongoDeployment;
+use backstay_source::{Source, Target};
+
+use super::Context;
+use crate::args::{self, OnConflict, RestoreArgs};
+use crate::confirm::Danger;
+use crate::failure::{Exit, Failure};
+use crate::installation::{Installation, connect_target};
+use crate::selecting;
+use crate::time::{Moment, TimeSpec, show};
+
+/// Restores, or previews it.
+///
+/// # Errors
+/// When the instant is not covered, a name is unknown, consent is missing, or the target or the repository fails.
+pub async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit, Failure> {
+    let destination = args.target.destination(&context.environment)?;
+    let scope = selecting::scope(&args.selection)?;
+    let installation = Installation::open(context).await?;
+    let place = Place::open(&installation, args, &destination).await?;
+    let at = moment(&place.vault, &args.at, context).await?;
+    let proof = match (args.target.proof, place.in_place) {
+        (Some(args::Proof::Changed), _) | (None, true) => ProofScope::Changed,
+        (Some(args::Proof::Full), _) | (None, false) => ProofScope::Full,
+    };
+    let request = RestoreRequest {
+        at,
+        scope,
+        scope_words: args.selection.describe(),
+        destination: place.destination(args),
+        on_conflict: match args.target.on_conflict {
+            OnConflict::Abort => ConflictPolicy::Abort,
+            OnConflict::Skip => ConflictPolicy::Skip,
+            OnConflict::Overwrite => ConflictPolicy::Overwrite,
+        },
+        proof,
+        preview: args.preview,
+    };
+    if selecting::is_doubtful(&args.selection, &place.vault)? {
+        place.check_names(args, at, &installation).await?;
+    }
+    if args.preview {
+        let report = place.run(context, args, &request, &installation).await?;
+        report::print(context, args, &report, &place.location())?;
+        return Ok(Exit::Done);
+    }
+    if !args.yes {
+        let preview = RestoreRequest { preview: true, ..request.clone() };
+        if context.is_interactive() {
+            let report = place.run(context, args, &preview, &installation).await?;
+            report::print_plan(context, args, &report, &place.location())?;
+            if report.plan.writes() == 0 {
+                context.output.text("nothing to do: everything stands as it did")?;
+                return Ok(Exit::Done);
+            }
+        }
+        let manner = if place.in_place { "in place on" } else { "into" };
+        let at = show(at, context.now.time_zone());
+        let action =
+            format!("restore {} of {} as of {at} {manner} {}", request.scope_words, args.source, place.location());
+        context.confirm(Danger { action }, args.yes).await?;
+    }
+    let report = place.run(context, args, &request, &installation).await?;
+    report::print(context, args, &report, &place.location())?;
+    match report.proof {
+        Some(proof) if !proof.equal => Ok(Exit::CheckFailed),
+        _ => Ok(Exit::Done),
+    }
+}
+
+/// The instant that is meant; `latest` is the last one that can be had.
+///
+/// # Errors
+/// When nothing can be had, or the time does not exist.
+pub async fn moment(vault: &Vault, time: &TimeSpec, context: &Context) -> Result<Tick, Failure> {
+    match time.resolve(&context.now)? {
+        Moment::At(tick) => Ok(tick),
+        Moment::Latest => {
+            let coverage = vault.refresh().await?.coverage();
+            let last = coverage.spans().last().map(|span| span.to);
+            last.ok_or_else(|| {
+                Failure::new(
+                    Exit::Unrestorable,
+                    format!("nothing of {} can be restored yet: no backup has been completed", vault.name()),
+                )
+                .hint(format!("run backstay backup {} to its end", vault.name()))
+            })
+        }
+    }
+}
+
+/// Where data comes from and goes to.
+struct Place {
+    vault: Vault,
+    in_place: bool,
+    /// The deployment that is written; the source itself in place.
+    target: MongoDeployment,
+}
+
+impl Place {
+    async fn open(
+        installation: &Installation,
+        args: &RestoreArgs,
+        destination: &args::Destination,
+    ) -> Result<Place, Failure> {
+        match destination {
+            args::Destination::InPlace => {
+                let (vault, target) = installation.live(&args.source).await?;
+                Ok(Place { vault, in_place: true, target })
+            }
+            args::Destination::Into(uri) => {
+                let vault = installation.vault(&args.source).await?;
+                let target = connect_target(uri, installation.config.source(&args.source)?).await?;
+                Ok(Place { vault, in_place: false, target })
+            }
+        }
+    }
+
+    fn location(&self) -> String {
+        self.target.location()
+    }
+
+    fn destination(&self, args: &RestoreArgs) -> Destination {
+        if self.in_place {
+            return Destination::InPlace;
+        }
+        let renames = args.target.renames.clone();
+        let rename: Rename = Arc::new(move |name| {
+            let renamed = renames.iter().find_map(|rename| rename.apply(name));
+            renamed.unwrap_or_else(|| name.to_owned())
+        });
+        Destination::Into { rename }
+    }
+
+    async fn check_names(&self, args: &RestoreArgs, at: Tick, installation: &Installation) -> Result<(), Failure> {
+        let interpreter = installation.interpreter(&args.source)?;
+        let coverage = self.vault.coverage().await;
+        // The verb says better than we can why an instant cannot be had, and may catch up with it first.
+        let Some(last) = coverage.spans().last().map(|span| span.to).filter(|_| coverage.contains(at)) else {
+            return Ok(());
+        };
+        let snapshot = self.vault.snapshot(interpreter, last).await?;
+        selecting::check_names(&args.selection, &snapshot, &self.vault, &[at, last]).await
+    }
+
+    async fn run(
+        &self,
+        context: &Context,
+        args: &RestoreArgs,
+        request: &RestoreRequest,
+        installation: &Installation,
+    ) -> Result<RestoreReport, Failure> {
+        let watch = context.watch();
+        let source = self.in_place.then_some(&self.target as &dyn Source);
+        let interpreter = installation.interpreter(&args.source)?;
+        match restore(&self.vault, source, &self.target, interpreter, request, watch.monitor()).await {
+            Ok(report) => Ok(report),
+            Err(error @ Error::NothingSelected(_)) => {
+                self.check_names(args, request.at, installation).await?;
+                Err(error.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What a restore says of itself.
+
+use std::time::Duration;
+
+use backstay_engine::{NamespacePlan, Plan, Proof, ProofScope, RestoreReport};
+use serde::Serialize;
+
+use crate::args::RestoreArgs;
+use crate::commands::Context;
+use crate::failure::Failure;
+use crate::output::{Align, count, duration, table};
+use crate::time::{rfc3339, show};
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    id: &'a str,
+    source: &'a str,
+    target: &'a str,
+    at: String,
+    at_time: String,
+    preview: bool,
+    plan: Plan,
+    written: u64,
+    skipped: u64,
+    proof: Option<&'a Proof>,
+    seconds: f64,
+    namespaces: &'a [NamespacePlan],
+    notes: &'a [String],
+}
+
+/// Prints the report of a restore or of a preview.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn print(context: &Context, args: &RestoreArgs, report: &RestoreReport, target: &str) -> Result<(), Failure> {
+    let elapsed = Duration::from_millis(report.milliseconds);
+    let summary = Summary {
+        id: &report.id,
+        source: &args.source,
+        target,
+        at: report.at.to_string(),
+        at_time: rfc3339(report.at),
+        preview: report.proof.is_none(),
+        plan: report.plan,
+        written: report.written,
+        skipped: report.skipped,
+        proof: report.proof.as_ref(),
+        seconds: elapsed.as_secs_f64(),
+        namespaces: &report.namespaces,
+        notes: &report.notes,
+    };
+    context.summary(&summary, || match &report.proof {
+        None => format!("{}\nnothing was written", plan(context, args, report, target)),
+        Some(proof) => done(context, args, report, proof, elapsed, target),
+    })
+}
+
+/// Prints the plan for the person who is to agree to it.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn print_plan(context: &Context, args: &RestoreArgs, report: &RestoreReport, target: &str) -> Result<(), Failure> {
+    context.output.text(&plan(context, args, report, target))
+}
+
+fn plan(context: &Context, args: &RestoreArgs, report: &RestoreReport, target: &str) -> String {
+    let at = show(report.at, context.now.time_zone());
+    let manner = if args.target.in_place { "in place on" } else { "into" };
+    let mut text = format!("{} of {} as of {at}, {manner} {target}:\n", args.selection.describe(), args.source);
+    text.push_str(&namespaces(report));
+    for note in &report.notes {
+        text.push_str(&format!("\nnote: {note}"));
+    }
+    text
+}
+
+fn namespaces(report: &RestoreReport) -> String {
+    let header = [
+        ("namespace", Align::Left),
+        ("insert", Align::Right),
+        ("replace", Align::Right),
+        ("delete", Align::Right),
+        ("unchanged", Align::Right),
+        ("", Align::Left),
+    ];
+    let numbers = |name: String, plan: &Plan, remark: String| {
+        vec![name, count(plan.insert), count(plan.replace), count(plan.delete), count(plan.unchanged), remark]
+    };
+    let mut rows: Vec<Vec<String>> = report.namespaces.iter().map(|namespace| {
+        let name = match namespace.target == namespace.namespace {
+            true => namespace.namespace.clone(),
+            false => format!("{} → {}", namespace.namespace, namespace.target),
+        };
+        let remark = if namespace.create { "is created" } else { "" };
+        numbers(name, &namespace.plan, remark.to_owned())
+    }).collect();
+    if rows.len() > 1 {
+        rows.push(numbers("in all".to_owned(), &report.plan, String::new()));
+    }
+    table(&header, rows)
+}
+
+fn done(
+    context: &Context,
+    args: &RestoreArgs,
+    report: &RestoreReport,
+    proof: &Proof,
+    elapsed: Duration,
+    target: &str,
+) -> String {
+    let mut text = plan(context, args, report, target);
+    text.push_str(&format!("\nrestored: {} writes in {}, run {}", count(report.written), duration(elapsed), report.id));
+    if report.skipped > 0 {
+        text.push_str(&format!("\nskipped: {} records that had changed meanwhile", count(report.skipped)));
+    }
+    let what = match proof.scope {
+        ProofScope::Changed => "records that changed since",
+        ProofScope::Full => "records",
+    };
+    let records = count(proof.records);
+    match proof.equal {
+        true => text.push_str(&format!(
+            "\nproved: {records} {what} were read back; their digest is the archive's, {}",
+            shorten(&proof.archive)
+        )),
+        false => text.push_str(&format!(
+            "\nNOT PROVED: {records} {what} were read back; their digest is {}, the archive's is {}",
+            shorten(&proof.target),
+            shorten(&proof.archive)
+        )),
+    }
+    for difference in &proof.definitions {
+        text.push_str(&format!("\ndiffers: {difference}"));
+    }
+    text
+}
+
+/// Enough of a digest for people to compare.
+fn shorten(digest: &str) -> &str {
+    digest.get(..16).unwrap_or(digest)
+}

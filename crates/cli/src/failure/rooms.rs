@@ -1,0 +1,186 @@
+//! What the errors of the rooms below mean at the edge: an exit code and the next step.
+//!
+//! | the room says | the program ends with |
+//! |---|---|
+//! | no repository | 10 |
+//! | somebody else holds the lock, or was faster | 11 |
+//! | a key or a pass phrase is missing, wrong or shredded | 12 |
+//! | the instant is not covered | 16, and the nearest instants that are |
+//! | cancelled | 130 |
+//! | the configuration of a source cannot work | 2 |
+//! | anything else | 1 |
+
+use backstay_model::Tick;
+
+use super::{Exit, Failure};
+use crate::config::redact;
+use crate::time::rfc3339;
+
+impl From<backstay_engine::Error> for Failure {
+    fn from(error: backstay_engine::Error) -> Failure {
+        use backstay_engine::Error;
+        let message = error.to_string();
+        match error {
+            Error::Source(error) => error.into(),
+            Error::Archive(error) => error.into(),
+            Error::NoBase { source_name } => {
+                Failure::failed(message).hint(format!("take the base image first: backstay backup {source_name}"))
+            }
+            Error::NothingSelected(_) => Failure::failed(message).hint("backstay ls SOURCE --at T shows what there was"),
+            Error::Conflict { .. } => Failure::failed(message).hint(
+                "what was written before stays and running it again goes on from there; --on-conflict skip leaves such \
+                 records alone, --on-conflict overwrite writes over them",
+            ),
+            Error::NotProved { .. } => Failure::new(Exit::CheckFailed, message),
+            Error::Journal { .. } => {
+                Failure::failed(message).hint("backstay verify SOURCE tells whether more is damaged")
+            }
+            Error::Cancelled => Failure::new(Exit::Cancelled, "cancelled by a signal")
+                .hint("what was committed stays; run the same command again to go on"),
+        }
+    }
+}
+
+impl From<backstay_archive::Error> for Failure {
+    fn from(error: backstay_archive::Error) -> Failure {
+        use backstay_archive::Error;
+        let message = error.to_string();
+        match error {
+            Error::NoRepository { .. } => {
+                Failure::new(Exit::NoRepository, message).hint("make one with backstay init, or correct repository.url")
+            }
+            Error::RepositoryExists { .. } => {
+                Failure::failed(message).hint("it is ready for use: backstay backup SOURCE")
+            }
+            Error::NoVault { name } => {
+                Failure::failed(message).hint(format!("take the base image first: backstay backup {name}"))
+            }
+            Error::OtherSource { .. } => Failure::usage(message)
+                .hint("if the deployment was replaced, protect the new one under another name in the configuration"),
+            Error::NotCovered { at, why, before, after } => not_covered(at, &why, before, after),
+            Error::Damaged { .. } | Error::Missing { .. } | Error::Interpret { .. } => {
+                Failure::failed(message).hint("backstay verify SOURCE --content tells what else is affected")
+            }
+            Error::Key { object, source } => {
+                let failure = Failure::from(source);
+                Failure { message: format!("{object}: {}", failure.message), ..failure }
+            }
+            Error::Conflict(_) => Failure::new(Exit::Locked, message).hint("another process is at work here; try again"),
+            Error::Store(error) => error.into(),
+            Error::Ledger(_) => Failure::failed(message).hint("backstay verify SOURCE tells more"),
+        }
+    }
+}
+
+/// The instant asked for, why it cannot be had, and the nearest that can.
+fn not_covered(at: Tick, why: &str, before: Option<Tick>, after: Option<Tick>) -> Failure {
+    let show = |tick: Tick| format!("{tick} ({})", rfc3339(tick));
+    let nearest = match (before, after) {
+        (Some(before), Some(after)) => {
+            format!("; the nearest that can are {} before and {} after", show(before), show(after))
+        }
+        (Some(before), None) => format!("; the nearest that can is {}, before it", show(before)),
+        (None, Some(after)) => format!("; the nearest that can is {}, after it", show(after)),
+        (None, None) => String::new(),
+    };
+    let failure = Failure::new(Exit::Unrestorable, format!("{} cannot be restored: {why}{nearest}", show(at)));
+    match before.or(after) {
+        Some(nearest) => failure.hint(format!("give --at {nearest}, or look at backstay timeline SOURCE")),
+        None => failure.hint("take the base image first: backstay backup SOURCE"),
+    }
+}
+
+impl From<backstay_seal::Error> for Failure {
+    fn from(error: backstay_seal::Error) -> Failure {
+        use backstay_seal::Error;
+        let message = error.to_string();
+        match error {
+            Error::Missing { .. } => Failure::new(Exit::WrongKey, message)
+                .hint("bring the keyring back from its copy, or correct keyring.file in the configuration"),
+            Error::PassphraseNeeded { .. } => Failure::new(Exit::WrongKey, message)
+                .hint("set BACKSTAY_PASSPHRASE, BACKSTAY_PASSPHRASE_FILE or BACKSTAY_PASSPHRASE_COMMAND"),
+            Error::WrongPassphrase { .. }
+            | Error::Permissions { .. }
+            | Error::Corrupt { .. }
+            | Error::UnknownFormat { .. }
+            | Error::BadSignature => Failure::new(Exit::WrongKey, message),
+            Error::UnknownKey { .. } | Error::NoKey { .. } => {
+                Failure::new(Exit::WrongKey, message).hint("backstay key list shows which keys this keyring holds")
+            }
+            Error::Shredded { .. } => Failure::new(Exit::WrongKey, message)
+                .hint("the data of other tenants is not affected: name them with --tenant"),
+            Error::Locked { .. } | Error::Rekeyed { .. } => Failure::new(Exit::Locked, message),
+            Error::UnusablePassphrase { .. } => Failure::usage(message),
+            _ => Failure::failed(message),
+        }
+    }
+}
+
+impl From<backstay_store::Error> for Failure {
+    fn from(error: backstay_store::Error) -> Failure {
+        use backstay_store::Error;
+        let message = error.to_string();
+        match error {
+            Error::Denied { .. } => {
+                Failure::failed(message).hint("run Backstay as the user who owns the repository, or grant the access")
+            }
+            Error::Full { .. } => {
+                Failure::failed(message).hint("nothing that was committed is lost; make room and run it again")
+            }
+            Error::Unavailable { .. } => Failure::failed(message).hint("try again; what was committed stays"),
+            _ => Failure::failed(message),
+        }
+    }
+}
+
+impl From<backstay_source::Error> for Failure {
+    fn from(error: backstay_source::Error) -> Failure {
+        use backstay_source::Error;
+        // A driver may quote the connection string.
+        let message = redact::text(&error.to_string());
+        match error {
+            Error::Unavailable { .. } => {
+                Failure::failed(message).hint("check that the server runs and can be reached: backstay doctor")
+            }
+            Error::Denied { .. } => Failure::failed(message).hint("backstay doctor names the role that is needed"),
+            Error::Configuration { .. } => Failure::usage(message),
+            Error::RolledOver { .. } => Failure::failed(message)
+                .hint("run backstay capture SOURCE: it records the gap and scans the source again"),
+            Error::SnapshotTooOld(_) | Error::NamespaceChanged { .. } => {
+                Failure::failed(message).hint("run it again; what was committed stays")
+            }
+            Error::Refused { .. } | Error::Interpret(_) => Failure::failed(message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_in_a_gap_names_its_neighbours() {
+        let error = backstay_archive::Error::NotCovered {
+            at: Tick::new(1_763_733_790, 1),
+            why: "it lies in a gap: the feed had rolled over".into(),
+            before: Some(Tick::new(1_763_733_785, 4)),
+            after: Some(Tick::new(1_763_733_800, 1)),
+        };
+        let failure = Failure::from(backstay_engine::Error::Archive(error));
+        assert_eq!(failure.exit, Exit::Unrestorable);
+        assert_eq!(
+            failure.message,
+            "1763733790:1 (2025-11-21T14:03:10Z) cannot be restored: it lies in a gap: the feed had rolled over; the \
+             nearest that can are 1763733785:4 (2025-11-21T14:03:05Z) before and 1763733800:1 (2025-11-21T14:03:20Z) after"
+        );
+    }
+
+    #[test]
+    fn a_connection_string_in_an_error_loses_its_password() {
+        let error = backstay_source::Error::Unavailable {
+            what: "connecting".into(),
+            why: "no answer from mongodb://ann:pw@h/".into(),
+        };
+        assert!(!Failure::from(error).message.contains("pw@"));
+    }
+}

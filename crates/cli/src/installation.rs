@@ -1,0 +1,183 @@
+//! What a configuration opens: the keyring, the repository, and each source.
+//!
+//! Nothing is opened before a command needs it: `timeline` never talks to a database, `doctor` opens all of it piece by
+//! piece.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use backstay_archive::{Repository, Vault};
+use backstay_model::{Interpreter, World};
+use backstay_mongodb::interpret::MongoInterpreter;
+use backstay_mongodb::interpret::scope::Include;
+use backstay_mongodb::interpret::tenants::{Origin, Rule, Rules};
+use backstay_mongodb::{MongoDeployment, Options, ReadFrom};
+use backstay_seal::Keyring;
+use backstay_source::Source;
+use backstay_store::Store;
+
+use crate::commands::Context;
+use crate::config::{self, Config, Kind, Secret, SourceConfig, TenantRule};
+use crate::environment::Environment;
+use crate::failure::Failure;
+use crate::world::SystemWorld;
+
+/// What every repository carries at its root; the archive writes it.
+const MARKER: &str = "backstay.json";
+
+/// An open repository with its configuration.
+pub struct Installation {
+    /// The configuration in effect.
+    pub config: Config,
+    /// The repository that it names.
+    pub repository: Repository,
+}
+
+impl Installation {
+    /// Opens the keyring and the repository.
+    ///
+    /// # Errors
+    /// When the configuration is wrong, there is no repository, or the keyring does not open it.
+    pub async fn open(context: &Context) -> Result<Installation, Failure> {
+        let config = context.config()?;
+        let store = store(&config)?;
+        let place = place(&config);
+        if !store.exists(MARKER).await? {
+            return Err(backstay_archive::Error::NoRepository { place }.into());
+        }
+        let keyring = Arc::new(open_keyring(&config)?);
+        let scratch = scratch(&context.environment);
+        let repository = Repository::open(store, &place, keyring, Arc::new(SystemWorld::new()), scratch).await?;
+        Ok(Installation { config, repository })
+    }
+
+    /// The vault of a source of the configuration.
+    ///
+    /// # Errors
+    /// When the configuration has no such source, or nothing of it was backed up.
+    pub async fn vault(&self, name: &str) -> Result<Vault, Failure> {
+        self.config.source(name)?;
+        Ok(self.repository.vault(name).await?)
+    }
+
+    /// The vault of a source, and the source itself; refuses a source that is not the one that was backed up.
+    ///
+    /// # Errors
+    /// As [`Installation::vault`] and [`connect`]; when the deployment is another one.
+    pub async fn live(&self, name: &str) -> Result<(Vault, MongoDeployment), Failure> {
+        let vault = self.vault(name).await?;
+        let deployment = connect(self.config.source(name)?).await?;
+        let found = deployment.discover().await?.identity;
+        let state = vault.state().await;
+        let known = state.source();
+        if known.identity != found {
+            return Err(backstay_archive::Error::OtherSource {
+                name: name.to_owned(),
+                expected: format!("{} {}", known.kind, known.identity),
+                found: format!("{} {found}", known.kind),
+            }
+            .into());
+        }
+        Ok((vault, deployment))
+    }
+
+    /// What explains a source's bytes; needs no connection.
+    ///
+    /// # Errors
+    /// When the configuration has no such source, or its patterns or rules are wrong.
+    pub fn interpreter(&self, name: &str) -> Result<Arc<dyn Interpreter>, Failure> {
+        let source = self.config.source(name)?;
+        let wrong = |why: String| Failure::usage(format!("the source {name}: {why}"));
+        let include = Include::compile(source.include.iter().map(|pattern| pattern.as_str())).map_err(wrong)?;
+        let rules = Rules::compile(rules(source)).map_err(wrong)?;
+        Ok(Arc::new(MongoInterpreter::new(include, rules)))
+    }
+
+    /// The clock and the randomness in use.
+    pub fn world(&self) -> &Arc<dyn World> {
+        self.repository.world()
+    }
+}
+
+/// Connects to a source.
+///
+/// # Errors
+/// When its URI cannot be read, or the database refuses or does not answer.
+pub async fn connect(source: &SourceConfig) -> Result<MongoDeployment, Failure> {
+    let Kind::Mongodb = source.kind;
+    let options = Options {
+        uri: source.uri.read()?.expose().to_owned(),
+        include: source.include.iter().map(ToString::to_string).collect(),
+        tenants: rules(source),
+        read: ReadFrom::default(),
+    };
+    Ok(MongoDeployment::connect(options).await?)
+}
+
+/// Connects to a deployment that data of `source` is restored into.
+///
+/// # Errors
+/// When the database refuses or does not answer.
+pub async fn connect_target(uri: &Secret, source: &SourceConfig) -> Result<MongoDeployment, Failure> {
+    let options = Options {
+        uri: uri.expose().to_owned(),
+        include: Vec::new(),
+        tenants: rules(source),
+        read: ReadFrom::Primary,
+    };
+    Ok(MongoDeployment::connect(options).await?)
+}
+
+fn rules(source: &SourceConfig) -> Vec<Rule> {
+    let rule = |rule: &TenantRule| match rule {
+        TenantRule::Field { ns, path } => Rule { ns: ns.to_string(), origin: Origin::Field(path.clone()) },
+        TenantRule::Database { pattern } => Rule { ns: pattern.clone(), origin: Origin::Capture },
+        TenantRule::Fixed { ns, tenant } => Rule { ns: ns.to_string(), origin: Origin::Fixed(tenant.clone()) },
+    };
+    source.tenants.iter().map(rule).collect()
+}
+
+/// The store that the configuration names; it need not hold a repository.
+///
+/// # Errors
+/// When its place cannot be made sense of.
+pub fn store(config: &Config) -> Result<Store, Failure> {
+    let config::Repository::Folder(folder) = &config.repository;
+    Ok(Store::local(folder)?)
+}
+
+/// Where the repository is, for people.
+pub fn place(config: &Config) -> String {
+    let config::Repository::Folder(folder) = &config.repository;
+    folder.display().to_string()
+}
+
+/// Whether there is a repository.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn has_repository(store: &Store) -> Result<bool, Failure> {
+    Ok(store.exists(MARKER).await?)
+}
+
+/// Opens the keyring, with its pass phrase where the configuration has one.
+///
+/// # Errors
+/// When there is none, it is readable by others, or the pass phrase is missing or wrong.
+pub fn open_keyring(config: &Config) -> Result<Keyring, Failure> {
+    let passphrase = passphrase(config)?;
+    Ok(Keyring::open(&config.keyring.file, passphrase.as_ref().map(|secret| secret.expose().as_bytes()))?)
+}
+
+/// The keyring's pass phrase, where the configuration has one.
+///
+/// # Errors
+/// When its file cannot be read or its command fails.
+pub fn passphrase(config: &Config) -> Result<Option<Secret>, Failure> {
+    config.keyring.passphrase.as_ref().map(config::Origin::read).transpose()
+}
+
+/// Where data is sorted that does not fit in memory: sealed as in the archive, and removed afterwards.
+pub fn scratch(environment: &Environment) -> PathBuf {
+    environment.path("BACKSTAY_SCRATCH").unwrap_or_else(std::env::temp_dir)
+}
