@@ -29,5 +29,5 @@ pub use error::{Error, Result};
 pub use journal::{Run, RunState, runs};
 pub use monitor::{Monitor, Phase, Status};
 pub use proof::{Proof, ProofScope};
-pub use restore::{ConflictPolicy, Destination, Plan, RestoreReport, RestoreRequest, restore};
+pub use restore::{ConflictPolicy, Destination, NamespacePlan, Plan, Rename, RestoreReport, RestoreRequest, restore};
 pub use scope::Scope;

@@ -88,8 +88,12 @@ impl LiveScope {
         (digest, count)
     }
 
-    /// The one tenant that is meant, so that the database can do the filtering.
-    pub fn only_tenant(&self) -> Option<&str> {
+    /// The one tenant that is meant, so that the database can do the filtering. Tenants are told by the namespace's name:
+    /// under another one the database would filter by other rules, or by none.
+    pub fn only_tenant(&self, target: &str) -> Option<&str> {
+        if target != &*self.name {
+            return None;
+        }
         self.selection.tenants.as_ref().filter(|tenants| tenants.len() == 1)?.first().map(String::as_str)
     }
 }
@@ -105,7 +109,7 @@ pub(crate) async fn read_back(
     let mut total = Digest::default();
     let mut count = 0;
     let mut hashing: JoinSet<(Digest, u64)> = JoinSet::new();
-    let mut records = target.scan(name, &IdRange::all(), scope.only_tenant()).await?;
+    let mut records = target.scan(name, &IdRange::all(), scope.only_tenant(name)).await?;
     loop {
         monitor.check()?;
         let mut batch = RecordBatch::default();

@@ -65,7 +65,7 @@ impl Job<'_> {
                 writes.push(OwnedWrite::Replace { id: id.to_vec(), expected: live.to_vec(), image: archived.to_vec() });
             }
         };
-        let mut records = self.target.scan(name, &partition.range, scope.only_tenant()).await?;
+        let mut records = self.target.scan(name, &partition.range, scope.only_tenant(name)).await?;
         let mut batch = RecordBatch::default();
         let mut scratch = String::new();
         let mut more = true;
