@@ -102,9 +102,23 @@ impl From<backstay_ledger::Error> for Error {
     fn from(error: backstay_ledger::Error) -> Error {
         match error {
             backstay_ledger::Error::Store(store) => store.into(),
+            backstay_ledger::Error::Missing { object } => Error::Missing { object },
+            backstay_ledger::Error::Corrupt { object, why } => Error::Damaged { object, why },
+            backstay_ledger::Error::Seal(source) => Error::Key { object: "the ledger".to_owned(), source },
+            backstay_ledger::Error::WrongKey { object } => Error::Key { object, source: no_key("key of this vault") },
+            backstay_ledger::Error::WrongSigner { vault } => {
+                Error::Key { object: format!("the vault of `{vault}`"), source: no_key("signing key of this vault") }
+            }
+            error @ (backstay_ledger::Error::Overtaken { .. } | backstay_ledger::Error::Conflict { .. }) => {
+                Error::Conflict(error.to_string())
+            }
             other => Error::Ledger(other),
         }
     }
+}
+
+fn no_key(what: &str) -> backstay_seal::Error {
+    backstay_seal::Error::NoKey { what: format!("{what}; it may belong to another installation") }
 }
 
 impl Error {
