@@ -284,11 +284,7 @@ fn owner_after(
     }
 }
 
-fn next_image(
-    image: Option<Vec<u8>>,
-    body: &BodyRef<'_>,
-    interpreter: &dyn Interpreter,
-) -> Option<Vec<u8>> {
+fn next_image(image: Option<Vec<u8>>, body: &BodyRef<'_>, interpreter: &dyn Interpreter) -> Option<Vec<u8>> {
     match body {
         BodyRef::Image(bytes) => Some(bytes.to_vec()),
         BodyRef::Tombstone => None,

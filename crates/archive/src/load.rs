@@ -263,10 +263,7 @@ impl Decoder {
         for number in tail.table.namespace_groups(self.namespace) {
             let key = tail.table.key(&tail.table.groups()[number]);
             let selected = split_key(key).is_some_and(|(_, id)| self.range.contains(id) && self.selection.has_id(id));
-            if selected
-                && matches!(tail.states[number], TailState::Deltas)
-                && matched.binary_search(&number).is_err()
-            {
+            if selected && matches!(tail.states[number], TailState::Deltas) && matched.binary_search(&number).is_err() {
                 return Err(self.baseless(key));
             }
         }

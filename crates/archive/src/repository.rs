@@ -85,7 +85,9 @@ impl Repository {
         let mut marker = Marker { format: 1, repository, verifying_key, signature: String::new() };
         marker.signature = hex(&signer.sign(&marker.signed_text()).map_err(|e| key_error(place, e))?);
         match store.create(MARKER, Bytes::from(marker.to_bytes())).await {
-            Ok(()) => Ok(Repository { store, keyring, world, scratch, limits: Limits::default(), place: place.to_owned() }),
+            Ok(()) => {
+                Ok(Repository { store, keyring, world, scratch, limits: Limits::default(), place: place.to_owned() })
+            }
             Err(backstay_store::Error::AlreadyExists { .. }) => {
                 Err(Error::RepositoryExists { place: place.to_owned() })
             }

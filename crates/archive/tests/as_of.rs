@@ -22,9 +22,8 @@ struct Life {
 fn lives() -> impl Strategy<Value = Life> {
     let actions = |max: usize| prop::collection::vec(any::<u64>(), 0..max);
     let after = prop::collection::vec(prop::collection::vec(any::<u64>(), 0..25), 1..5);
-    (actions(60), actions(15), actions(30), after, any::<u64>()).prop_map(
-        |(before, until_scan, during, after, seed)| Life { before, until_scan, during, after, seed },
-    )
+    (actions(60), actions(15), actions(30), after, any::<u64>())
+        .prop_map(|(before, until_scan, during, after, seed)| Life { before, until_scan, during, after, seed })
 }
 
 /// Small enough that a few changes need scratch sorting, and a few records several partitions.

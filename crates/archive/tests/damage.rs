@@ -114,7 +114,8 @@ fn a_cut_object_is_found() {
 fn a_missing_object_is_found() {
     block_on(async {
         let subject = subject().await;
-        let commits: Vec<&String> = subject.objects.iter().map(|(path, _)| path).filter(|p| p.contains("/chain/")).collect();
+        let commits: Vec<&String> =
+            subject.objects.iter().map(|(path, _)| path).filter(|p| p.contains("/chain/")).collect();
         let newest = (*commits.last().unwrap()).clone();
         for (path, sound) in &subject.objects {
             // That the newest commits were cut off cannot be seen in the chain itself.
@@ -145,7 +146,8 @@ fn exchanged_objects_are_found() {
         let truth = read_all(&subject.rig, Arc::clone(&subject.rig.keyring), at).await.unwrap();
         let subject = Subject { at, truth, ..subject };
         let state = subject.rig.vault.state().await;
-        let paths: Vec<String> = state.segments().map(|info| format!("vaults/{NAME}/segments/{}", hex(&info.id))).collect();
+        let paths: Vec<String> =
+            state.segments().map(|info| format!("vaults/{NAME}/segments/{}", hex(&info.id))).collect();
         for (number, one) in paths.iter().enumerate() {
             for other in &paths[number + 1..] {
                 let (first, second) = (subject.store.get(one).await.unwrap(), subject.store.get(other).await.unwrap());

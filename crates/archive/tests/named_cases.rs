@@ -180,7 +180,8 @@ fn a_gap_leaves_no_trace_once_a_scan_has_closed_it() {
         rig.capture().await;
         let snapshot = rig.snapshot(found_at).await;
         assert!(snapshot.at(found_at).await.is_err(), "it lies in the gap");
-        let (believed, _) = rig::load(&snapshot.believed(found_at).await.unwrap(), namespace, &Default::default()).await;
+        let (believed, _) =
+            rig::load(&snapshot.believed(found_at).await.unwrap(), namespace, &Default::default()).await;
         let mut writer = BaseWriter::differences(&rig.vault, scan);
         let truth = rig.toy.oracle().records(namespace, found_at);
         for record in believed.iter().filter(|b| !truth.iter().any(|t| (&t.id, &t.tenant) == (&b.id, &b.tenant))) {

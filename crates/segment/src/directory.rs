@@ -197,3 +197,6 @@ fn open<'b, T: Decode<'b, ()>>(
     let plain = key.open(DIRECTORY, 0, sealed).map_err(sealed_error)?;
     minicbor::decode(plain).map_err(|_| corrupt("directory", "it does not decode"))
 }
+
+#[cfg(test)]
+mod tests;

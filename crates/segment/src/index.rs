@@ -90,3 +90,6 @@ fn take_block(rest: &mut &[u8], offset: u64) -> Option<BlockEntry> {
     let (oldest, newest) = (Tick::from_u64(oldest), Tick::from_u64(newest));
     Some(BlockEntry { offset, sealed_len, raw_len, entries, first_key, last_key, oldest, newest })
 }
+
+#[cfg(test)]
+mod tests;

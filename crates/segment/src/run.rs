@@ -99,7 +99,7 @@ impl BlockOpener {
             .open_into(BLOCK, index as u64, sealed, &mut self.scratch)
             .map_err(|source| Error::Sealed { part: "block", source })?;
         plain.clear();
-        plain.reserve(entry.raw_len as usize);
+        plain.try_reserve(entry.raw_len as usize).map_err(|_| corrupt("block", "it is too large"))?;
         self.decompressor
             .decompress_to_buffer(&self.scratch, plain)
             .map_err(|source| Error::Compression { part: "block", source })?;

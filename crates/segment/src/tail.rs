@@ -166,7 +166,7 @@ impl TailBlock {
                 .map_err(|source| Error::Sealed { part: "tail block", source })?;
             let raw_len = usize::try_from(entry.raw_len).map_err(|_| corrupt("tail block", "it is too large"))?;
             block.plain.clear();
-            block.plain.reserve(raw_len);
+            block.plain.try_reserve(raw_len).map_err(|_| corrupt("tail block", "it is too large"))?;
             decompressor
                 .decompress_to_buffer(&scratch, &mut block.plain)
                 .map_err(|source| Error::Compression { part: "tail block", source })?;
@@ -199,3 +199,6 @@ fn take_entry<'a>(rest: &mut &'a [u8]) -> Option<(Tick, &'a [u8])> {
     *rest = after;
     Some((Tick::from_u64(u64::from_le_bytes(*visible)), entry))
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,10 +75,9 @@ impl Interpreter for ToyInterpreter {
 
     fn describe(&self, definition: &[u8]) -> Result<NamespaceInfo, InterpretError> {
         let record = Record::parse(definition)?;
-        let name = record.get("name").ok_or(InterpretError::Malformed {
-            what: "toy definition",
-            why: "it has no name".to_owned(),
-        })?;
+        let name = record
+            .get("name")
+            .ok_or(InterpretError::Malformed { what: "toy definition", why: "it has no name".to_owned() })?;
         Ok(NamespaceInfo { name: name.to_owned(), kind: NamespaceKind::Collection })
     }
 

@@ -52,9 +52,10 @@ impl Target for ToySource {
             fields
         };
         let (wanted, found) = (comparable(&wanted), comparable(&found));
-        let lacks = wanted.iter().filter(|field| !found.contains(field)).map(|(name, value)| {
-            format!("{name} should be {value}")
-        });
+        let lacks = wanted
+            .iter()
+            .filter(|field| !found.contains(field))
+            .map(|(name, value)| format!("{name} should be {value}"));
         let extra = found.iter().filter(|(name, _)| !wanted.iter().any(|(wanted, _)| wanted == name));
         Ok(lacks.chain(extra.map(|(name, _)| format!("{name} should not be set"))).collect())
     }
