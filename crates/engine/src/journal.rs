@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Plan, Proof, Result};
 
 /// What journal entries are sealed for; no other room uses this number.
-const PURPOSE: u8 = 16;
+const PURPOSE: u8 = 17;
 /// The kind of a journal entry among sealed parts.
 const ENTRY: u8 = 16;
 const MAGIC: &[u8; 8] = b"BKSTAYJ1";
