@@ -184,8 +184,8 @@ async fn tail_states(snapshot: &Snapshot, at: Tick, unknown: Unknown) -> Result<
 /// The records of which a later scan found other content than the tails lead to: what it found counts.
 async fn corrected_by_scans(snapshot: &Snapshot, at: Tick, states: &[TailState]) -> Result<Vec<usize>> {
     let table = &snapshot.table;
-    let mut scans = Layers::default();
-    scans.deltas = snapshot.layers.deltas.iter().filter(|run| run.info.scan.is_some()).cloned().collect();
+    let deltas = snapshot.layers.deltas.iter().filter(|run| run.info.scan.is_some()).cloned().collect();
+    let scans = Layers { base: Vec::new(), deltas };
     let mut corrected = Vec::new();
     let mut start = 0;
     while let Some(group) = table.groups().get(start).filter(|_| !scans.deltas.is_empty()) {
