@@ -18,7 +18,7 @@ use backstay_archive::Vault;
 use backstay_ledger::{Fact, Frontier, SegmentInfo};
 use backstay_model::{EntryBatch, Tick, crash_point};
 use backstay_source::{Source, Start, Tail};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::backup::scan_over_gap;
 use crate::monitor::Meter;
@@ -207,6 +207,9 @@ enum Progress {
     Overtaken,
 }
 
+/// A tail that was stored, or none when there was nothing to store, and the frontier to commit with it.
+type Stored = Result<(Option<SegmentInfo>, Frontier), backstay_archive::Error>;
+
 struct Follower<'a> {
     vault: &'a Vault,
     stream: &'a str,
@@ -217,7 +220,7 @@ struct Follower<'a> {
     /// The newest frontier that this follower has committed.
     frontier: Frontier,
     /// The tail that is being stored, and the frontier to commit with it.
-    in_flight: JoinSet<Result<(Option<SegmentInfo>, Frontier), backstay_archive::Error>>,
+    in_flight: JoinSet<Stored>,
 }
 
 impl Follower<'_> {
@@ -244,6 +247,12 @@ impl Follower<'_> {
                     }
                     held.push(batch);
                 }
+            }
+            // As soon as it is stored: a source that falls silent must not keep it from being restorable.
+            if let Some(stored) = self.in_flight.try_join_next()
+                && !self.commit(stored).await?
+            {
+                return Ok(Progress::Overtaken);
             }
             let finished = next.is_err()
                 || self.monitor.is_cancelled()
@@ -274,7 +283,14 @@ impl Follower<'_> {
 
     /// Waits for the tail that is being stored and commits it; false when another process moved the frontier.
     async fn commit_in_flight(&mut self) -> Result<bool> {
-        let Some(stored) = self.in_flight.join_next().await else { return Ok(true) };
+        match self.in_flight.join_next().await {
+            Some(stored) => self.commit(stored).await,
+            None => Ok(true),
+        }
+    }
+
+    /// Commits a tail that was stored; false when another process moved the frontier.
+    async fn commit(&mut self, stored: Result<Stored, JoinError>) -> Result<bool> {
         let (tail, reached) = stored.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
         crash_point("capture.tail-stored");
         if tail.is_none() && reached == self.frontier {
