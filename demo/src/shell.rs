@@ -7,7 +7,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use backstay_testkit::{Backstay, Running, Signal};
+use backstay_testkit::{Backstay, Run, Running, Signal};
 
 const POLL: Duration = Duration::from_millis(20);
 /// No command of the demo takes a tenth of this.
@@ -66,18 +66,18 @@ impl Shell {
         Ok(())
     }
 
-    /// Runs a command to its end and returns how long it took.
+    /// Runs a command to its end, and returns what it wrote to stdout and how long it took.
     ///
     /// # Errors
     /// When it ends with another exit code than 0.
-    pub async fn run(&self, args: &[&str]) -> Result<Duration> {
+    pub async fn run(&self, args: &[&str]) -> Result<(String, Duration)> {
         let line = line(args);
         self.typed("$", &line);
         let start = Instant::now();
         let screen = Screen::new(self.backstay.spawn(args)?);
-        let code = screen.follow().await.with_context(|| format!("`{line}`"))?;
-        ensure!(code == 0, "`{line}` ended with exit code {code}");
-        Ok(start.elapsed())
+        let run = screen.follow().await.with_context(|| format!("`{line}`"))?;
+        ensure!(run.code == 0, "`{line}` ended with exit code {}", run.code);
+        Ok((run.stdout, start.elapsed()))
     }
 
     /// Starts a command in the background; it ends at the latest when the returned value is dropped.
@@ -100,8 +100,8 @@ impl Shell {
         ensure!(!job.screen.running.has_ended()?, "`{}` has ended by itself:\n{}", job.line, job.screen.text());
         self.typed("$", "kill %1; wait");
         job.screen.running.signal(Signal::Terminate)?;
-        let code = job.screen.follow().await.with_context(|| format!("`{}`", job.line))?;
-        ensure!(code == 0, "`{}` ended with exit code {code}", job.line);
+        let run = job.screen.follow().await.with_context(|| format!("`{}`", job.line))?;
+        ensure!(run.code == 0, "`{}` ended with exit code {}", job.line, run.code);
         Ok(())
     }
 
@@ -132,16 +132,16 @@ impl Screen {
         Screen { running, stdout: 0, stderr: 0 }
     }
 
-    /// Shows what it writes until it ends, and returns its exit code. Never blocks the thread, so that the writers
+    /// Shows what it writes until it ends. Never blocks the thread, so that the writers
     /// go on and Ctrl-C is heard.
-    async fn follow(mut self) -> Result<i32> {
+    async fn follow(mut self) -> Result<Run> {
         let start = Instant::now();
         loop {
             let ended = self.running.has_ended()?;
             show(&self.running.stderr(), &mut self.stderr)?;
             show(&self.running.stdout(), &mut self.stdout)?;
             if ended {
-                return Ok(self.running.wait(POLL)?.code);
+                return self.running.wait(POLL);
             }
             ensure!(start.elapsed() < LONGEST_RUN, "still runs after {} s", LONGEST_RUN.as_secs());
             tokio::time::sleep(POLL).await;
@@ -161,6 +161,19 @@ fn show(text: &str, shown: &mut usize) -> Result<()> {
         *shown = text.len();
     }
     Ok(())
+}
+
+/// A number with its thousands apart, as `backstay` writes it.
+pub fn count(number: impl TryInto<u64>) -> String {
+    let digits = number.try_into().unwrap_or(u64::MAX).to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// The command as a person would type it.

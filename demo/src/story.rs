@@ -8,14 +8,14 @@ use bson::{DateTime, Document, Timestamp, doc};
 use mongodb::Client;
 
 use crate::load::load;
-use crate::shell::Shell;
+use crate::shell::{Shell, count};
 use crate::shop::{DATABASE, Kind, TENANTS, VICTIM};
 use crate::witness::{self, Documents};
 use crate::writers::{WRITES_PER_SECOND, Writers};
 
 /// How long the shop is open before the accident, and how long the accident goes unnoticed.
-const BUSINESS: Duration = Duration::from_secs(6);
-const UNNOTICED: Duration = Duration::from_secs(2);
+const BUSINESS: Duration = Duration::from_secs(8);
+const UNNOTICED: Duration = Duration::from_secs(6);
 
 /// Tells the story.
 ///
@@ -28,9 +28,10 @@ pub async fn tell() -> Result<()> {
 
     let total = Kind::ALL.iter().map(|kind| kind.count()).sum::<u32>();
     shell.tell(&format!(
-        "A shop for {} tenants keeps their orders and customers in two shared collections: {total} documents. \
+        "A shop for {} tenants keeps their orders and customers in two shared collections: {} documents. \
          A MongoDB replica set of its own is started for it and filled.",
-        TENANTS.len()
+        TENANTS.len(),
+        count(total)
     ));
     let start = Instant::now();
     let shop = ReplicaSet::start(Options::default()).await?;
@@ -48,7 +49,7 @@ pub async fn tell() -> Result<()> {
          the end of the rescue. Under that load a base image is taken, and from then on every change is captured."
     ));
     let writers = Writers::start(&client);
-    times.add("base", shell.run(&["backup", "shop"]).await?);
+    times.add("base", shell.run(&["backup", "shop"]).await?.1);
     let capture = shell.start(&["capture", "shop"])?;
     tokio::time::sleep(BUSINESS).await;
 
@@ -60,17 +61,17 @@ pub async fn tell() -> Result<()> {
         "Somebody notices. {VICTIM} closes for the repair; the other tenants know nothing of it and keep writing. \
          Which times can be brought back?"
     ));
-    times.add("timeline", shell.run(&["timeline", "shop"]).await?);
+    times.add("timeline", shell.run(&["timeline", "shop"]).await?.1);
 
     shell.tell(&format!("The second before the accident is among them. What would a rewind of {VICTIM} alone write?"));
     let rewind = ["restore", "shop", "--at", &time, "--tenant", VICTIM, "--in-place"];
-    times.add("preview", shell.run(&[&rewind[..], &["--preview"]].concat()).await?);
+    let (preview, took) = shell.run(&[&rewind[..], &["--preview"]].concat()).await?;
+    times.add("preview", took);
+    prove_the_preview(&shell, &client, &before, &preview).await?;
 
-    shell.tell(
-        "That is the damage and nothing else. The same without the preview; --yes, because nobody is here to ask.",
-    );
+    shell.tell("Now the same without the preview; --yes, because nobody is here to be asked.");
     let written = writers.acknowledged();
-    times.add("rewind", shell.run(&[&rewind[..], &["--yes"]].concat()).await?);
+    times.add("rewind", shell.run(&[&rewind[..], &["--yes"]].concat()).await?.1);
     let meanwhile = writers.acknowledged() - written;
 
     let check = Instant::now();
@@ -81,7 +82,8 @@ pub async fn tell() -> Result<()> {
     shell.stop(capture).await?;
     let spare = ReplicaSet::start(Options { name: "rs1".into(), ..Options::default() }).await?;
     shell.tell("Into it goes the whole shop, all tenants, as it was in the same second.");
-    times.add("full restore", shell.run(&["restore", "shop", "--at", &time, "--into", &spare.uri(), "--yes"]).await?);
+    let restore = ["restore", "shop", "--at", &time, "--into", &spare.uri(), "--yes"];
+    times.add("full restore", shell.run(&restore).await?.1);
 
     let check = Instant::now();
     prove_the_copy(&shell, &client, &spare.client().await?, at).await?;
@@ -90,9 +92,10 @@ pub async fn tell() -> Result<()> {
     println!();
     shell.proved(&format!(
         "Proved: {VICTIM} alone was rewound to {time} ({} documents, byte for byte) while the others wrote on \
-         ({meanwhile} writes, none lost), and the second replica set equals the first as of that second. {times}; \
+         ({} writes, none lost), and the second replica set equals the first as of that second. {times}; \
          {} in all.",
-        before.len(),
+        count(before.len()),
+        count(meanwhile),
         seconds(begun.elapsed())
     ));
     Ok(())
@@ -138,6 +141,21 @@ async fn accident(shell: &Shell, client: &Client, writers: &Writers) -> Result<(
     Ok((at, before))
 }
 
+async fn prove_the_preview(shell: &Shell, client: &Client, before: &Documents, preview: &str) -> Result<()> {
+    let now = witness::victim(client, witness::now(client).await?).await?;
+    let damage = witness::difference(&now, before);
+    let numbers = [damage.insert, damage.replace, damage.delete].map(count);
+    let said = preview.lines().find_map(|line| line.strip_prefix("in all")).context("the preview has no sum")?;
+    let said: Vec<&str> = said.split_whitespace().take(numbers.len()).collect();
+    ensure!(said == numbers, "the preview would write {said:?}, but the damage is {damage:?}");
+    let [insert, replace, delete] = numbers;
+    shell.proved(&format!(
+        "that is the damage and nothing else: against what the server said before, {insert} documents of {VICTIM} are \
+         missing, {replace} differ, {delete} are too many"
+    ));
+    Ok(())
+}
+
 async fn prove_the_rewind(
     shell: &Shell,
     client: &Client,
@@ -153,16 +171,19 @@ async fn prove_the_rewind(
     let now = witness::victim(client, witness::now(client).await?).await?;
     witness::expect_equal(&now, before)
         .with_context(|| format!("{VICTIM}'s documents are not what they were before the accident"))?;
-    shell.proved(&format!("all {} documents of {VICTIM} are, byte for byte, what they were before", now.len()));
+    shell.proved(&format!("all {} documents of {VICTIM} are, byte for byte, what they were before", count(now.len())));
 
     ensure!(meanwhile > 0, "nobody wrote during the rewind: it was too quick to show that they could have");
     let all = writers.acknowledged();
     let book = writers.stop().await?;
     let others = witness::expect_book(client, &book).await.context("another tenant's documents are not as written")?;
     shell.proved(&format!(
-        "all {others} documents of the other {} tenants are as their last writer left them: {all} writes, \
-         {meanwhile} of them during the rewind",
-        TENANTS.len() - 1
+        "all {} documents of the other {} tenants are as their last writer left them: {} writes so far, \
+         {} of them during the rewind",
+        count(others),
+        TENANTS.len() - 1,
+        count(all),
+        count(meanwhile)
     ));
     Ok(())
 }
@@ -176,7 +197,7 @@ async fn prove_the_copy(shell: &Shell, shop: &Client, spare: &Client, at: Timest
     let found = witness::fingerprints(spare, None).await.context("cannot read the second set")?;
     ensure!(found == expected, "the second replica set differs:\n{found:#?}\nshould be\n{expected:#?}");
     for (name, print) in &found {
-        let (documents, hash) = (print.documents, print.hash.to_hex());
+        let (documents, hash) = (count(print.documents), print.hash.to_hex());
         let indexes = print.indexes.lines().count();
         shell.proved(&format!("shop.{name}: {documents} documents, BLAKE3 {:.16}…, {indexes} indexes in both", hash));
     }

@@ -50,6 +50,31 @@ pub async fn victim(client: &Client, at: Timestamp) -> Result<Documents> {
     Ok(documents)
 }
 
+/// What it takes to turn one set of documents into another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Difference {
+    /// Documents that are missing.
+    pub insert: usize,
+    /// Documents that have other content.
+    pub replace: usize,
+    /// Documents that should not be there.
+    pub delete: usize,
+}
+
+/// How `now` differs from `before`.
+pub fn difference(now: &Documents, before: &Documents) -> Difference {
+    let mut difference = Difference::default();
+    for (key, document) in before {
+        match now.get(key) {
+            None => difference.insert += 1,
+            Some(now) if now != document => difference.replace += 1,
+            Some(_) => {}
+        }
+    }
+    difference.delete = now.keys().filter(|key| !before.contains_key(key)).count();
+    difference
+}
+
 /// Checks that two sets of documents are equal, byte for byte.
 ///
 /// # Errors
