@@ -19,7 +19,7 @@ use backstay_model::{IdRange, Incarnation, Interpreter, RecordBatch, Tenant, Tic
 use backstay_source::{Error as SourceError, Namespace, Source};
 use tokio::task::JoinSet;
 
-use crate::capture::{CaptureOptions, Until, capture, only_stream};
+use crate::capture::{CaptureOptions, Until, capture, capture_only, only_stream, open_gap};
 use crate::compare::{Comparison, Pair};
 use crate::monitor::Meter;
 use crate::scan::{Clock, RangeScan};
@@ -57,6 +57,9 @@ pub struct BackupReport {
     pub drift: Option<u64>,
 }
 
+/// How often a scan begins anew because the feed rolled over beneath it.
+const SCANS: u32 = 3;
+
 /// About how many bytes a range holds that is read in one go.
 const RANGE_LEN: u64 = 256 << 20;
 
@@ -72,20 +75,40 @@ pub async fn backup(
     let topology = source.discover().await?;
     let vault = repository.vault_for(name, kind, &topology.identity).await?;
     let state = vault.state().await;
-    let report = match state.completed_scans().is_empty() {
-        true => first_backup(&vault, source, options, monitor).await?,
-        false => again(&vault, source, monitor).await?,
-    };
+    let report = scan(&vault, source, options, monitor, state.completed_scans().is_empty()).await?;
     Ok((vault, report))
 }
 
 /// Scans the source over an open gap, and closes it.
 pub(crate) async fn scan_over_gap(vault: &Vault, source: &dyn Source, monitor: &Monitor) -> Result<()> {
-    match vault.state().await.completed_scans().is_empty() {
-        true => first_backup(vault, source, BackupOptions::default(), monitor).await?,
-        false => again(vault, source, monitor).await?,
-    };
-    Ok(())
+    let first = vault.state().await.completed_scans().is_empty();
+    scan(vault, source, BackupOptions::default(), monitor, first).await.map(drop)
+}
+
+/// Scans the source. When the feed rolls over beneath the scan, that is a gap like any other, and the scan begins anew.
+async fn scan(
+    vault: &Vault,
+    source: &dyn Source,
+    options: BackupOptions,
+    monitor: &Monitor,
+    first: bool,
+) -> Result<BackupReport> {
+    let mut left = SCANS;
+    loop {
+        left -= 1;
+        let done = match first {
+            true => first_backup(vault, source, options, monitor).await,
+            false => again(vault, source, monitor).await,
+        };
+        match done {
+            Err(Error::Source(SourceError::RolledOver { wanted, oldest })) if left > 0 => {
+                if !first {
+                    open_gap(vault, &only_stream(source).await?, wanted, oldest).await?;
+                }
+            }
+            done => return done,
+        }
+    }
 }
 
 // ---------------------------------------------------------------------------------------------- the first time
@@ -135,8 +158,7 @@ async fn first_backup(
 
     // The ranges were read at ticks up to the clock's last: only with the changes up to there is the base consistent.
     let last = clock.last;
-    let options = CaptureOptions { until: Until::Tick(last), ..CaptureOptions::default() };
-    Box::pin(capture_through(vault, source, options, monitor, last)).await?;
+    follow_through(vault, source, last, monitor).await?;
     let (records, source_bytes) = (report.records, report.source_bytes);
     vault.commit(|_| Ok(vec![Fact::ScanCompleted { scan, consistent: last, records, source_bytes }])).await?;
     if vault.state().await.open_gap().is_some() {
@@ -308,9 +330,7 @@ impl BaseJob<'_> {
                     // Whoever dropped or renamed it left an event in the feed, which is archived from before the scan.
                     Err(Error::Source(SourceError::NamespaceChanged { name })) => {
                         tracing::info!(name, "dropped or renamed while it was read");
-                        if let Some(moved) = self.find_again(lane.namespace).await? {
-                            self.rest_of(&mut writer, &moved, lane.scan.rest().clone(), clock).await?;
-                        }
+                        self.read_moved(&mut writer, lane.namespace, lane.scan.rest().clone(), clock).await?;
                         writer.cover(lane.namespace.incarnation, lane.rest_uncovered());
                     }
                     Err(error) => return Err(error),
@@ -352,29 +372,36 @@ impl BaseJob<'_> {
         });
     }
 
-    /// The namespace under the name that it has now, if it still exists.
-    async fn find_again(&self, namespace: &Namespace) -> Result<Option<Namespace>> {
-        let now = self.source.namespaces().await?;
-        Ok(now.into_iter().find(|found| found.incarnation == namespace.incarnation))
-    }
-
-    async fn rest_of(
+    /// Reads the rest of a range of a namespace that was dropped or renamed, under its new name if it has one. When it
+    /// has none, its records are held for no instant before the drop: the clock moves on, and with it the instant from
+    /// which the base is consistent.
+    async fn read_moved(
         &mut self,
         writer: &mut BaseWriter,
         namespace: &Namespace,
-        range: IdRange,
+        mut rest: IdRange,
         clock: &mut Clock,
     ) -> Result<()> {
         let world = self.vault.repository().world().clone();
-        let at = clock.renew(self.source, world.as_ref()).await?;
-        let mut scan = RangeScan::new(self.source, world.as_ref(), namespace, range, at);
         loop {
-            let mut batch = RecordBatch::default();
-            let more = scan.next(&mut batch, Some(clock), self.monitor).await?;
-            self.push(writer, namespace, scan.at(), batch);
-            if !more {
-                return Ok(());
+            let moved = find_again(self.source, namespace).await?;
+            let at = clock.renew(self.source, world.as_ref()).await?;
+            let Some(moved) = moved else { return Ok(()) };
+            let mut scan = RangeScan::new(self.source, world.as_ref(), &moved, rest.clone(), at);
+            loop {
+                let mut batch = RecordBatch::default();
+                match scan.next(&mut batch, Some(clock), self.monitor).await {
+                    Ok(more) => {
+                        self.push(writer, &moved, scan.at(), batch);
+                        if !more {
+                            return Ok(());
+                        }
+                    }
+                    Err(Error::Source(SourceError::NamespaceChanged { .. })) => break,
+                    Err(error) => return Err(error),
+                }
             }
+            rest = scan.rest().clone();
         }
     }
 
@@ -404,6 +431,12 @@ impl BaseJob<'_> {
         }
         Ok(())
     }
+}
+
+/// The namespace under the name that it has now, if it still exists.
+async fn find_again(source: &dyn Source, namespace: &Namespace) -> Result<Option<Namespace>> {
+    let now = source.namespaces().await?;
+    Ok(now.into_iter().find(|found| found.incarnation == namespace.incarnation))
 }
 
 /// A range that is being read.
@@ -471,7 +504,7 @@ async fn again(vault: &Vault, source: &dyn Source, monitor: &Monitor) -> Result<
         report: BackupReport::default(),
         differences: 0,
     };
-    let last = job.run(in_gap).await?;
+    let last = job.run().await?;
     crash_point("backup.scanned");
     let mut report = job.report;
     report.at = last;
@@ -507,32 +540,40 @@ struct DriftJob<'a> {
 
 impl DriftJob<'_> {
     /// Returns the tick from which the archive and the source agree.
-    async fn run(&mut self, in_gap: bool) -> Result<Tick> {
+    async fn run(&mut self) -> Result<Tick> {
         let world = self.vault.repository().world().clone();
         let before = self.source.namespaces().await?;
         let mut clock = Clock::start(self.source, world.as_ref()).await?;
-        let mut snapshot = self.archive_at(clock.last, in_gap).await?;
+        let mut snapshot = self.archive_at(clock.last).await?;
         let after = self.source.namespaces().await?;
         self.compare_definitions(&snapshot, &before, &after, clock.last).await?;
         self.meter = Meter::new(self.monitor, Phase::Scan, Some(after.iter().map(|ns| ns.bytes).sum()));
         self.report.namespaces = before.len() as u64;
-        for namespace in &before {
+        for mut namespace in before {
             let view = snapshot.believed(clock.last).await?;
             for partition in view.partitions(namespace.incarnation, &Selection::default()).await? {
                 let mut attempts = 0;
                 loop {
                     let at = clock.fresh(self.source, world.as_ref()).await?;
                     if at != snapshot.through() {
-                        snapshot = self.archive_at(at, in_gap).await?;
+                        snapshot = self.archive_at(at).await?;
                     }
-                    match self.compare(&snapshot, namespace, &partition, at).await {
+                    match self.compare(&snapshot, &namespace, &partition, at).await {
                         Ok(()) => break,
                         // The partition begins anew; what was found before is found again and counted once.
                         Err(Error::Source(SourceError::SnapshotTooOld(_))) if attempts < 5 => {
                             attempts += 1;
                             clock.renew(self.source, world.as_ref()).await?;
                         }
-                        Err(Error::Source(SourceError::NamespaceChanged { .. })) => break,
+                        // What a gap did to it is held for no instant before it was dropped or renamed.
+                        Err(Error::Source(SourceError::NamespaceChanged { .. })) => {
+                            let moved = find_again(self.source, &namespace).await?;
+                            clock.renew(self.source, world.as_ref()).await?;
+                            match moved {
+                                Some(moved) => namespace = moved,
+                                None => break,
+                            }
+                        }
                         Err(error) => return Err(error),
                     }
                 }
@@ -542,16 +583,15 @@ impl DriftJob<'_> {
             }
         }
         self.store().await?;
+        if snapshot.through() < clock.last {
+            self.archive_at(clock.last).await?;
+        }
         Ok(clock.last)
     }
 
     /// What the archive says as of `at`, after everything up to there was captured.
-    async fn archive_at(&self, at: Tick, in_gap: bool) -> Result<Snapshot> {
-        let options = CaptureOptions { until: Until::Tick(at), ..CaptureOptions::default() };
-        match in_gap {
-            true => follow_in_gap(self.vault, self.source, at, self.monitor).await?,
-            false => Box::pin(capture_through(self.vault, self.source, options, self.monitor, at)).await?,
-        }
+    async fn archive_at(&self, at: Tick) -> Result<Snapshot> {
+        follow_through(self.vault, self.source, at, self.monitor).await?;
         Ok(self.vault.snapshot(Arc::clone(&self.interpreter), at).await?)
     }
 
@@ -663,9 +703,9 @@ pub(crate) async fn capture_through(
     Ok(())
 }
 
-/// Captures up to `at` while a gap is open: without the scan that closes it, which is what is going on.
-async fn follow_in_gap(vault: &Vault, source: &dyn Source, at: Tick, monitor: &Monitor) -> Result<()> {
+/// Captures up to `at` for a scan that is going on.
+async fn follow_through(vault: &Vault, source: &dyn Source, at: Tick, monitor: &Monitor) -> Result<()> {
     let options = CaptureOptions { until: Until::Tick(at), ..CaptureOptions::default() };
-    Box::pin(crate::capture::capture_in_gap(vault, source, options, monitor)).await?;
+    capture_only(vault, source, options, monitor).await?;
     monitor.check()
 }

@@ -84,8 +84,9 @@ pub async fn capture(
     follow(vault, source, options, monitor, true).await
 }
 
-/// Like [`capture`], for the scan that is to close the open gap: does not begin another one.
-pub(crate) async fn capture_in_gap(
+/// Like [`capture`], for a scan that is going on: neither begins another, nor takes a feed that has rolled over for more
+/// than an error.
+pub(crate) async fn capture_only(
     vault: &Vault,
     source: &dyn Source,
     options: CaptureOptions,
@@ -182,7 +183,7 @@ pub(crate) async fn only_stream(source: &dyn Source) -> Result<String> {
 }
 
 /// Commits that changes were lost.
-async fn open_gap(vault: &Vault, stream: &str, wanted: Tick, oldest: Tick) -> Result<()> {
+pub(crate) async fn open_gap(vault: &Vault, stream: &str, wanted: Tick, oldest: Tick) -> Result<()> {
     let cause = format!(
         "the change feed had rolled over: it was to be read from {wanted} on, but reached back to {oldest} only"
     );

@@ -62,6 +62,8 @@ pub(crate) struct LiveScope {
     pub name: Arc<str>,
     pub selection: Selection,
     pub interpreter: Arc<dyn Interpreter>,
+    /// Ids of records that are not meant whatever they are, ascending.
+    pub left: Arc<Vec<Vec<u8>>>,
 }
 
 impl LiveScope {
@@ -71,7 +73,8 @@ impl LiveScope {
         let tenant = |tenants: &BTreeSet<String>, scratch: &mut String| {
             tenants.contains(self.interpreter.tenant(&self.name, image, scratch))
         };
-        selection.tenants.as_ref().is_none_or(|tenants| tenant(tenants, scratch))
+        self.left.binary_search_by(|known| known.as_slice().cmp(id)).is_err()
+            && selection.tenants.as_ref().is_none_or(|tenants| tenant(tenants, scratch))
             && selection.ids.as_ref().is_none_or(|ids| ids.binary_search_by(|known| known.as_slice().cmp(id)).is_ok())
             && selection.predicate.as_ref().is_none_or(|predicate| predicate(image))
     }

@@ -174,6 +174,7 @@ pub async fn restore(
         archive_digest: Digest::default(),
         target_digest: Digest::default(),
         read_back: 0,
+        left: Vec::new(),
         snapshot,
         view,
     };
@@ -248,6 +249,9 @@ pub(super) struct Job<'a> {
     archive_digest: Digest,
     target_digest: Digest,
     read_back: u64,
+    /// Records of the namespace at hand that belong to the selection now and existed outside of it at T, ascending by id:
+    /// they are left as they are, so the proof of what was restored leaves them out.
+    left: Vec<Vec<u8>>,
 }
 
 impl Job<'_> {
@@ -272,6 +276,12 @@ impl Job<'_> {
                 }
                 (Some(_), _) => self.compare(definition, &name, &scope, writer).await?,
             };
+            let left = std::mem::take(&mut self.left).len();
+            if left > 0 {
+                let note =
+                    format!("{left} records of {name} were outside of the selection then; they are left as they are");
+                self.report.notes.push(note);
+            }
             self.report.plan.add(&plan);
             let (namespace, target) = (definition.name.clone(), name.clone());
             self.report.namespaces.push(NamespacePlan { namespace, target, create: live.is_none(), plan });
@@ -309,13 +319,15 @@ impl Job<'_> {
             name: Arc::from(definition.name.as_str()),
             selection: self.selection().clone(),
             interpreter: Arc::clone(self.snapshot.interpreter()),
+            left: Arc::default(),
         }
     }
 
     /// Reads the whole namespace back into the proof.
     async fn prove(&mut self, name: &str, scope: &LiveScope) -> Result<()> {
         let mut meter = Meter::new(self.monitor, Phase::Prove, None);
-        let (digest, records) = read_back(self.target, name, scope, &mut meter, self.monitor).await?;
+        let scope = LiveScope { left: Arc::new(self.left.clone()), ..scope.clone() };
+        let (digest, records) = read_back(self.target, name, &scope, &mut meter, self.monitor).await?;
         self.target_digest.combine(&digest);
         self.read_back += records;
         Ok(())

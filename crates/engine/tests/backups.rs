@@ -201,3 +201,26 @@ proptest! {
         });
     }
 }
+
+/// Found by the property above: a namespace that is dropped before its turn comes was never read, and the backup claimed
+/// to hold the instant at which it still existed.
+#[test]
+fn a_namespace_dropped_before_its_turn_moves_the_instant_from_which_the_base_holds() {
+    block_on(async {
+        for calls in 0..24 {
+            let rig = Rig::with_shop().await;
+            // A beat changes nothing, and takes a call's turn.
+            let beat = (0..).find(|number| matches!(workload::Action::of(*number), workload::Action::Beat)).unwrap();
+            let drop_b = |number: &u64| matches!(workload::Action::of(*number), workload::Action::Drop(name) if name == "shop.b");
+            let drop = (0..).find(drop_b).unwrap();
+            rig.toy.create("shop.b").unwrap();
+            rig.put("shop.b", b"a", "acme", "red");
+            let busy = Meddling::new(&rig.source).busy_with(&[vec![beat; calls], vec![drop]].concat());
+            let report = rig.backup_from(&busy).await.unwrap();
+            busy.settle();
+            rig.capture().await;
+            rig.check(report.at).await;
+            rig.check(rig.toy.now()).await;
+        }
+    });
+}

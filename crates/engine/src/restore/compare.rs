@@ -126,7 +126,7 @@ impl Job<'_> {
 
     /// Live records of the selection that it did not have are deleted, unless they existed outside of it.
     async fn plan_extra(
-        &self,
+        &mut self,
         partition: &Partition,
         extra: &RecordBatch,
         plan: &mut Plan,
@@ -145,6 +145,7 @@ impl Job<'_> {
                 writes.push(OwnedWrite::Delete { id: id.to_vec(), expected: image.to_vec() });
             }
         }
+        self.left.extend(existed);
         Ok(())
     }
 }

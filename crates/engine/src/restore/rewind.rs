@@ -70,7 +70,7 @@ impl Job<'_> {
 
     /// Compares a chunk of records with the live ones.
     async fn plan_chunk(
-        &self,
+        &mut self,
         ids: &[Vec<u8>],
         then: &BTreeMap<&[u8], (&Tenant, &[u8])>,
         name: &str,
@@ -98,6 +98,7 @@ impl Job<'_> {
                     plan.delete += 1;
                     writes.push(OwnedWrite::Delete { id: id.clone(), expected: now.to_vec() });
                 }
+                (Wanted::NotSelected, Some(now)) if scope.has(id, now, &mut scratch) => self.left.push(id.clone()),
                 (Wanted::Nothing | Wanted::NotSelected, _) => {}
             }
         }

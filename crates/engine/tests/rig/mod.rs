@@ -110,7 +110,8 @@ impl Rig {
 
     pub async fn capture_from(&self, source: &dyn Source) -> Result<CaptureReport> {
         let options = CaptureOptions { until: Until::Now, tick: Duration::ZERO };
-        backstay_engine::capture(&self.vault().await, source, options, &Monitor::default()).await
+        let vault = self.repository.vault(NAME).await?;
+        backstay_engine::capture(&vault, source, options, &Monitor::default()).await
     }
 
     pub async fn compact(&self) {

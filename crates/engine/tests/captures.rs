@@ -1,0 +1,338 @@
+//! Following a feed: gaps, two captures at once, being told to stop, stores that fail.
+#![allow(clippy::unwrap_used)]
+
+mod rig;
+
+use std::time::Duration;
+
+use backstay_engine::{CaptureOptions, Error, Monitor, Until};
+use backstay_model::Tick;
+use backstay_sim::toy::Operation;
+use backstay_sim::{Fault, workload::Action};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use rig::meddling::Meddling;
+use rig::{Rig, block_on, cases, everything};
+
+#[test]
+fn before_the_first_backup_there_is_nothing_to_follow_on_from() {
+    block_on(async {
+        let rig = Rig::with_shop().await;
+        rig.repository.vault_for(rig::NAME, "toy", "toy").await.unwrap();
+        assert!(matches!(rig.capture_from(&rig.source).await, Err(Error::NoBase { .. })));
+    });
+}
+
+/// Changes are lost behind the frontier: returns the last whole instant, one in the gap, and the backup's end.
+async fn with_a_gap(rig: &Rig) -> (Tick, Tick) {
+    rig.backup().await;
+    rig.append("shop.orders", b"a", "1");
+    rig.capture().await;
+    let whole = rig.toy.now();
+    rig.append("shop.orders", b"a", "2");
+    rig.delete("shop.orders", b"b");
+    rig.toy.create("shop.lost").unwrap();
+    rig.put("shop.lost", b"l", "acme", "red");
+    rig.give("shop.orders", b"c", "bolt");
+    let lost = rig.toy.pass(5);
+    rig.toy.roll_over(lost);
+    rig.append("shop.orders", b"a", "3");
+    (whole, lost)
+}
+
+#[test]
+fn a_feed_that_rolled_over_is_a_gap_with_its_cause_and_is_scanned_over() {
+    block_on(async {
+        let rig = Rig::with_shop().await;
+        let (whole, lost) = with_a_gap(&rig).await;
+        let report = rig.capture().await;
+        assert_eq!(report.gaps, 1);
+        let coverage = rig.vault().await.coverage().await;
+        let [gap] = coverage.gaps.as_slice() else { panic!("{coverage:?}") };
+        assert!(gap.after == whole && gap.resumes.is_some_and(|resumes| resumes > lost), "{coverage:?}");
+        assert!(gap.cause.contains("rolled over"), "{}", gap.cause);
+        let target = backstay_sim::toy::ToySource::new(std::sync::Arc::default());
+        match rig.restore_into(&target, &everything(lost)).await {
+            Err(Error::Archive(backstay_archive::Error::NotCovered { before, after, .. })) => {
+                assert_eq!((before, after), (Some(whole), gap.resumes));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(target.toy().namespaces().is_empty(), "nothing was written");
+        rig.append("shop.orders", b"c", "4");
+        rig.capture().await;
+        for at in rig.covered().await {
+            rig.check(at).await;
+        }
+        assert_eq!(rig.vault().await.coverage().await.spans().len(), 2);
+    });
+}
+
+#[test]
+fn a_crash_at_any_step_of_closing_a_gap_leaves_it_named_and_closable() {
+    block_on(async {
+        for step in 0..16 {
+            let rig = Rig::with_shop().await;
+            let (whole, lost) = with_a_gap(&rig).await;
+            rig.faulty.crash_after(step);
+            let first = rig.capture_from(&rig.source).await;
+            rig.faulty.revive();
+            let coverage = rig.vault().await.coverage().await;
+            assert!(!coverage.contains(lost), "step {step}: {coverage:?}");
+            rig.append("shop.orders", b"d", "5");
+            rig.capture().await;
+            let coverage = rig.vault().await.coverage().await;
+            assert_eq!(coverage.gaps.len(), 1, "step {step} {first:?}: {coverage:?}");
+            assert_eq!((coverage.gaps[0].after, coverage.through), (whole, rig.toy.now()), "step {step}");
+            for at in rig.covered().await {
+                rig.check(at).await;
+            }
+        }
+    });
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_capture_loses_and_doubles_nothing() {
+    block_on(async {
+        for step in 0..8 {
+            let rig = Rig::with_shop().await;
+            rig.backup().await;
+            for number in 0..9u8 {
+                rig.append("shop.orders", b"a", &number.to_string());
+            }
+            rig.faulty.crash_after(step);
+            let _ = rig.capture_from(&rig.source).await;
+            rig.faulty.revive();
+            rig.append("shop.orders", b"a", "x");
+            rig.capture().await;
+            for at in rig.covered().await {
+                rig.check(at).await;
+            }
+            assert!(rig.vault().await.coverage().await.gaps.is_empty());
+        }
+    });
+}
+
+#[test]
+fn lost_answers_of_the_store_double_nothing() {
+    block_on(async {
+        for (step, fault) in (1..6).flat_map(|step| [(step, Fault::LostResponse), (step, Fault::SayExists)]) {
+            let rig = Rig::with_shop().await;
+            rig.backup().await;
+            for number in 0..9u8 {
+                rig.append("shop.orders", b"a", &number.to_string());
+            }
+            rig.faulty.fail_write(step, fault);
+            let first = rig.capture_from(&rig.source).await;
+            rig.capture().await;
+            for at in rig.covered().await {
+                rig.check(at).await;
+            }
+            assert!(rig.vault().await.coverage().await.gaps.is_empty(), "{first:?}");
+        }
+    });
+}
+
+#[test]
+fn two_captures_at_once_hold_every_change_once() {
+    block_on(async {
+        let rig = Rig::with_shop().await;
+        rig.backup().await;
+        let second = backstay_archive::Repository::open(
+            rig.faulty.sound(),
+            "memory",
+            std::sync::Arc::clone(rig.repository.keyring()),
+            std::sync::Arc::clone(rig.repository.world()),
+            std::env::temp_dir(),
+        );
+        let (one, two) = (rig.vault().await, second.await.unwrap().vault(rig::NAME).await.unwrap());
+        for round in 0..20u8 {
+            for number in 0..10u8 {
+                rig.append("shop.orders", b"a", &number.to_string());
+                rig.put("shop.users", &[round, number], "acme", "new");
+            }
+            let options = CaptureOptions { until: Until::Now, tick: Duration::ZERO };
+            let monitor = Monitor::default();
+            let (first, second) = tokio::join!(
+                backstay_engine::capture(&one, &rig.source, options, &monitor),
+                backstay_engine::capture(&two, &rig.source, options, &monitor),
+            );
+            assert_eq!((first.unwrap().through, second.unwrap().through), (rig.toy.now(), rig.toy.now()));
+        }
+        let entries: u64 = rig.vault().await.state().await.tails().map(|tail| tail.entries).sum();
+        assert_eq!(entries, 20 * 20);
+        let covered = rig.covered().await;
+        for at in covered.iter().step_by(37) {
+            rig.check(*at).await;
+        }
+        rig.check(rig.toy.now()).await;
+    });
+}
+
+#[test]
+fn a_capture_that_is_told_to_stop_keeps_what_it_holds() {
+    block_on(async {
+        let rig = Rig::with_shop().await;
+        rig.backup().await;
+        rig.append("shop.orders", b"a", "1");
+        let monitor = Monitor::default();
+        // Longer than the test: only the stop can bring the change into the archive.
+        let options = CaptureOptions { until: Until::Cancelled, tick: Duration::from_secs(3600) };
+        let vault = rig.vault().await;
+        let capture = backstay_engine::capture(&vault, &rig.source, options, &monitor);
+        let stop = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            rig.append("shop.orders", b"a", "2");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            monitor.cancel();
+        };
+        let (report, ()) = tokio::join!(capture, stop);
+        let report = report.unwrap();
+        assert_eq!((report.entries, report.through), (2, rig.toy.now()));
+        rig.check(rig.toy.now()).await;
+    });
+}
+
+#[test]
+fn a_transaction_that_is_open_over_a_restart_comes_whole() {
+    block_on(async {
+        let rig = Rig::with_shop().await;
+        rig.backup().await;
+        let set = |id: &[u8]| Operation::Append {
+            name: "shop.orders".into(),
+            id: id.to_vec(),
+            field: "colour".into(),
+            more: "in".into(),
+        };
+        let transaction = rig.toy.prepare(&[set(b"a"), set(b"b")]).unwrap();
+        rig.append("shop.orders", b"c", "1");
+        rig.capture().await;
+        rig.append("shop.orders", b"c", "2");
+        rig.capture().await;
+        rig.toy.commit(transaction).unwrap();
+        rig.capture().await;
+        for at in rig.covered().await {
+            rig.check(at).await;
+        }
+        assert_eq!(rig.backup().await.drift, Some(0));
+    });
+}
+
+#[test]
+fn a_transaction_that_is_open_while_the_base_is_read_comes_whole() {
+    block_on(async {
+        let rig = Rig::with_shop().await;
+        let (name, id) = ("shop.orders".to_owned(), b"a".to_vec());
+        let (field, more) = ("colour".to_owned(), "in".to_owned());
+        let transaction = rig.toy.prepare(&[Operation::Append { name, id, field, more }]).unwrap();
+        rig.backup().await;
+        rig.append("shop.orders", b"c", "1");
+        rig.toy.commit(transaction).unwrap();
+        rig.capture().await;
+        for at in rig.covered().await {
+            rig.check(at).await;
+        }
+        assert_eq!(rig.backup().await.drift, Some(0));
+    });
+}
+
+proptest! {
+    #![proptest_config(cases(40))]
+
+    /// Stores die at any step of captures of a busy source, compactions in between; nothing is lost or doubled (C1, L2).
+    #[test]
+    fn captures_that_die_anywhere_lose_nothing(
+        rounds in vec((vec(any::<u64>(), 0..25), 0..9u64, 0..3u8), 1..5), picks in any::<u64>(),
+    ) {
+        block_on(async {
+            let rig = Rig::with_shop().await;
+            rig.backup().await;
+            let busy = Meddling::new(&rig.source);
+            let mut open = Vec::new();
+            for (numbers, step, after) in rounds {
+                let (now, meanwhile) = numbers.split_at(numbers.len() / 2);
+                for number in now {
+                    Action::of(*number).carry_out(&rig.toy, &mut open);
+                }
+                let busy = busy.clone().busy_with(meanwhile);
+                rig.faulty.crash_after(step);
+                let _ = match after {
+                    0 => rig.backup_from(&busy).await.map(drop),
+                    _ => rig.capture_from(&busy).await.map(drop),
+                };
+                rig.faulty.revive();
+                if after == 2 {
+                    rig.compact().await;
+                }
+            }
+            busy.settle();
+            for transaction in open {
+                rig.toy.commit(transaction);
+            }
+            rig.capture().await;
+            let coverage = rig.vault().await.coverage().await;
+            assert!(coverage.gaps.is_empty() && coverage.through == rig.toy.now(), "{coverage:?}");
+            let mut chance = backstay_sim::Chance::new(picks);
+            let covered = rig.covered().await;
+            for _ in 0..3 {
+                rig.check(if covered.is_empty() { rig.toy.now() } else { *chance.pick(&covered) }).await;
+            }
+            rig.check(rig.toy.now()).await;
+            assert_eq!(rig.backup().await.drift, Some(0));
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(40))]
+
+    /// Gaps are closed while clients go on; every covered instant comes back, and none inside a gap is covered (C1).
+    #[test]
+    fn gaps_of_a_busy_source_are_closed(
+        rounds in vec((vec(any::<u64>(), 0..20), vec(any::<u64>(), 0..20), vec(any::<u64>(), 0..40), any::<bool>()), 1..4),
+        picks in any::<u64>(),
+    ) {
+        block_on(async {
+            let rig = Rig::with_shop().await;
+            rig.backup().await;
+            let busy = Meddling::new(&rig.source);
+            for (held, lost, meanwhile, by_backup) in &rounds {
+                for numbers in [held, lost] {
+                    let mut open = Vec::new();
+                    for number in numbers {
+                        Action::of(*number).carry_out(&rig.toy, &mut open);
+                    }
+                    for transaction in open {
+                        rig.toy.commit(transaction);
+                    }
+                    if numbers == held {
+                        rig.capture().await;
+                    }
+                }
+                let before = rig.vault().await.coverage().await.through;
+                let lost = rig.toy.beat();
+                rig.toy.roll_over(rig.toy.beat());
+                let busy = busy.clone().busy_with(meanwhile);
+                match by_backup {
+                    true => drop(rig.backup_from(&busy).await.unwrap()),
+                    false => drop(rig.capture_from(&busy).await.unwrap()),
+                }
+                busy.settle();
+                let coverage = rig.vault().await.coverage().await;
+                assert!(coverage.gaps.iter().any(|gap| gap.after == before), "{before}: {coverage:?}");
+                assert!(!coverage.contains(lost) && coverage.contains(coverage.through));
+            }
+            rig.capture().await;
+            let mut chance = backstay_sim::Chance::new(picks);
+            for span in rig.vault().await.coverage().await.spans() {
+                rig.check(span.from).await;
+                rig.check(span.to).await;
+            }
+            let covered = rig.covered().await;
+            for _ in 0..3 {
+                rig.check(if covered.is_empty() { rig.toy.now() } else { *chance.pick(&covered) }).await;
+            }
+            assert_eq!(rig.backup().await.drift, Some(0));
+        });
+    }
+}

@@ -1,0 +1,366 @@
+//! Restoring: side by side and in place, selected, previewed, in conflict, proved, twice.
+#![allow(clippy::unwrap_used)]
+
+mod rig;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use backstay_archive::Selection;
+use backstay_engine::{ConflictPolicy, Destination, Error, ProofScope, RestoreRequest, RunState, Scope, runs};
+use backstay_model::Tick;
+use backstay_sim::toy::{Operation, Record, Toy, ToySource};
+use backstay_sim::{Chance, workload};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use rig::meddling::Meddling;
+use rig::{Rig, block_on, cases, content, everything, now, of_tenant, tenant};
+
+/// A shop, and the instant before everything went wrong in it: records changed, deleted, made and given away.
+async fn damaged() -> (Rig, Tick) {
+    let rig = Rig::with_shop().await;
+    rig.backup().await;
+    rig.append("shop.orders", b"a", "1");
+    let at = rig.toy.now();
+    rig.append("shop.orders", b"a", "2");
+    rig.append("shop.orders", b"b", "2");
+    rig.append("shop.orders", b"d", "2");
+    rig.delete("shop.orders", b"c");
+    rig.delete("shop.users", b"d");
+    rig.put("shop.orders", b"new-a", "acme", "blue");
+    rig.put("shop.orders", b"new-b", "bolt", "blue");
+    rig.give("shop.orders", b"e", "bolt");
+    (rig, at)
+}
+
+fn empty() -> ToySource {
+    ToySource::new(Arc::new(Toy::new()))
+}
+
+#[test]
+fn a_tenant_is_rewound_alone() {
+    block_on(async {
+        let (rig, at) = damaged().await;
+        let before = now(&rig.toy);
+        let preview = rig.rewind(&RestoreRequest { preview: true, ..tenant("acme", at) }).await.unwrap();
+        assert_eq!(now(&rig.toy), before, "a preview writes nothing");
+        assert!(preview.proof.is_none() && runs(&rig.repository, rig::NAME).await.unwrap().is_empty());
+        let report = rig.rewind(&tenant("acme", at)).await.unwrap();
+        assert_eq!(report.plan, preview.plan);
+        assert_eq!((report.plan.insert, report.plan.replace, report.plan.delete), (1, 2, 1));
+        assert_eq!((report.written, report.skipped), (4, 0));
+        assert!(report.proof.unwrap().equal);
+        let mut expected = content(&rig.toy.oracle(), at);
+        let orders = expected.get_mut("shop.orders").unwrap();
+        // What the other tenant did stays done.
+        for id in [&b"b"[..], b"d", b"new-b"] {
+            orders.insert(id.to_vec(), before["shop.orders"][id].clone());
+        }
+        expected.get_mut("shop.users").unwrap().remove(&b"d"[..]);
+        assert_eq!(now(&rig.toy), expected);
+        let calls = rig.toy.now();
+        let again = rig.rewind(&tenant("acme", at)).await.unwrap();
+        assert_eq!((again.plan.writes(), again.written, rig.toy.now()), (0, 0, calls), "twice is once (P2)");
+        assert!(again.proof.unwrap().equal);
+    });
+}
+
+#[test]
+fn everything_selected_comes_back_in_every_way() {
+    block_on(async {
+        for proof in [ProofScope::Changed, ProofScope::Full] {
+            let (rig, at) = damaged().await;
+            let report = rig.rewind(&RestoreRequest { proof, ..everything(at) }).await.unwrap();
+            assert!(report.proof.as_ref().is_some_and(|p| p.equal && p.scope == proof), "{report:?}");
+            assert_eq!(now(&rig.toy), content(&rig.toy.oracle(), at));
+        }
+    });
+}
+
+#[test]
+fn ids_and_predicates_pick_records_and_nothing_else_is_touched() {
+    block_on(async {
+        let (rig, at) = damaged().await;
+        let ids = vec![b"b".to_vec(), b"c".to_vec(), b"new-b".to_vec()];
+        let selection = Selection { ids: Some(Arc::new(ids)), ..Selection::default() };
+        let orders: Arc<dyn Fn(&str) -> bool + Send + Sync> = Arc::new(|name| name == "shop.orders");
+        let scope = Scope { namespaces: Some(Arc::clone(&orders)), selection };
+        let mut expected = now(&rig.toy);
+        let then = content(&rig.toy.oracle(), at);
+        let report = rig.rewind(&RestoreRequest { scope, ..everything(at) }).await.unwrap();
+        let shop = expected.get_mut("shop.orders").unwrap();
+        shop.insert(b"b".to_vec(), then["shop.orders"][&b"b"[..]].clone());
+        shop.insert(b"c".to_vec(), then["shop.orders"][&b"c"[..]].clone());
+        shop.remove(&b"new-b"[..]);
+        assert_eq!(now(&rig.toy), expected);
+        assert_eq!((report.plan.insert, report.plan.replace, report.plan.delete), (1, 1, 1));
+        let blue = |image: &[u8]| Record::parse(image).unwrap().get("colour") == Some("blue");
+        let selection = Selection { predicate: Some(Arc::new(blue)), ..Selection::default() };
+        let scope = Scope { namespaces: Some(orders), selection };
+        rig.rewind(&RestoreRequest { scope, ..everything(at) }).await.unwrap();
+        expected.get_mut("shop.orders").unwrap().remove(&b"new-a"[..]);
+        assert_eq!(now(&rig.toy), expected, "only what was blue now and not there then is gone");
+    });
+}
+
+#[test]
+fn nothing_that_was_is_nothing_selected() {
+    block_on(async {
+        let (rig, at) = damaged().await;
+        let scope = Scope { namespaces: Some(Arc::new(|name| name == "shop.none")), ..Scope::default() };
+        let refused = rig.rewind(&RestoreRequest { scope, ..everything(at) }).await;
+        assert!(matches!(refused, Err(Error::NothingSelected(_))), "{refused:?}");
+        let report = rig.rewind(&tenant("nobody", at)).await.unwrap();
+        assert_eq!((report.plan.writes(), report.written), (0, 0));
+    });
+}
+
+#[test]
+fn a_restore_under_other_names_leaves_the_old_ones_alone() {
+    block_on(async {
+        let (rig, at) = damaged().await;
+        rig.capture().await;
+        let before = now(&rig.toy);
+        let rename: backstay_engine::Rename = Arc::new(|name| name.replace("shop.", "rescued."));
+        let request = RestoreRequest { destination: Destination::Into { rename }, ..everything(at) };
+        let report = rig.restore_into(&rig.source, &request).await.unwrap();
+        assert!(report.proof.as_ref().is_some_and(|proof| proof.equal && proof.definitions.is_empty()), "{report:?}");
+        let after = now(&rig.toy);
+        let then = content(&rig.toy.oracle(), at);
+        assert_eq!((&after["shop.orders"], &after["shop.users"]), (&before["shop.orders"], &before["shop.users"]));
+        assert_eq!((&after["rescued.orders"], &after["rescued.users"]), (&then["shop.orders"], &then["shop.users"]));
+        // Damage there is repaired by the same command: only the difference is written.
+        rig.append("rescued.orders", b"a", "9");
+        rig.put("rescued.users", b"zz", "acme", "extra");
+        let again = rig.restore_into(&rig.source, &request).await.unwrap();
+        assert_eq!((again.plan.replace, again.plan.delete, again.written), (1, 1, 2));
+        assert_eq!(now(&rig.toy)["rescued.users"], then["shop.users"]);
+    });
+}
+
+#[test]
+fn a_dropped_namespace_comes_back_in_place() {
+    block_on(async {
+        let (rig, at) = damaged().await;
+        rig.toy.drop_namespace("shop.orders").unwrap();
+        let report = rig.rewind(&everything(at)).await.unwrap();
+        assert!(report.proof.unwrap().equal);
+        assert_eq!(now(&rig.toy), content(&rig.toy.oracle(), at));
+    });
+}
+
+#[test]
+fn a_namespace_that_was_dropped_and_made_again_is_compared() {
+    block_on(async {
+        let (rig, at) = damaged().await;
+        rig.toy.drop_namespace("shop.orders").unwrap();
+        rig.toy.create("shop.orders").unwrap();
+        rig.put("shop.orders", b"a", "acme", "other");
+        rig.put("shop.orders", b"zz", "bolt", "other");
+        let report = rig.rewind(&everything(at)).await.unwrap();
+        assert!(report.proof.unwrap().equal);
+        assert_eq!(now(&rig.toy), content(&rig.toy.oracle(), at));
+        let then = content(&rig.toy.oracle(), at);
+        rig.toy.drop_namespace("shop.users").unwrap();
+        rig.toy.create("shop.users").unwrap();
+        rig.put("shop.users", b"a", "bolt", "other");
+        rig.put("shop.users", b"b", "bolt", "other");
+        rig.put("shop.users", b"zz", "acme", "other");
+        let report = rig.rewind(&tenant("acme", at)).await.unwrap();
+        assert!(report.proof.unwrap().equal);
+        assert_eq!(of_tenant(&now(&rig.toy), "acme"), of_tenant(&then, "acme"));
+        assert!(now(&rig.toy)["shop.users"].contains_key(&b"b"[..]), "the other tenant's record stays");
+    });
+}
+
+/// A client that changes record `b"a"` between the plan and the write.
+fn interfering(rig: &Rig) -> Meddling {
+    Meddling::new(&rig.source).before_write(|source| {
+        let (name, id, more) = ("shop.orders".to_owned(), b"a".to_vec(), "meanwhile".to_owned());
+        source.toy().apply(&[Operation::Append { name, id, field: "colour".to_owned(), more }], false).unwrap();
+    })
+}
+
+#[test]
+fn a_record_that_changes_meanwhile_stops_the_restore() {
+    block_on(async {
+        let (rig, at) = damaged().await;
+        match rig.rewind_through(&interfering(&rig), &tenant("acme", at)).await {
+            Err(Error::Conflict { namespace, count, first, .. }) => {
+                assert_eq!((namespace.as_str(), count, first.as_str()), ("shop.orders", 1, "a"));
+            }
+            other => panic!("{other:?}"),
+        }
+        let colour = colour(&rig, b"a");
+        assert!(colour.ends_with("meanwhile"), "what the client wrote stays: {colour}");
+        let run = runs(&rig.repository, rig::NAME).await.unwrap().pop().unwrap();
+        assert!(run.state == RunState::Failed && run.error.is_some());
+        // Run again, the restore sees what the client wrote, and finishes.
+        assert!(rig.rewind(&tenant("acme", at)).await.unwrap().proof.unwrap().equal);
+        assert_eq!(of_tenant(&now(&rig.toy), "acme"), of_tenant(&content(&rig.toy.oracle(), at), "acme"));
+    });
+}
+
+#[test]
+fn a_record_that_changes_meanwhile_is_skipped_and_counted() {
+    block_on(async {
+        let (rig, at) = damaged().await;
+        let request = RestoreRequest { on_conflict: ConflictPolicy::Skip, ..tenant("acme", at) };
+        let report = rig.rewind_through(&interfering(&rig), &request).await.unwrap();
+        assert_eq!((report.skipped, report.written), (1, 3));
+        assert!(!report.proof.unwrap().equal, "a proof tells the truth");
+        assert!(colour(&rig, b"a").ends_with("meanwhile"));
+        assert_eq!(runs(&rig.repository, rig::NAME).await.unwrap().pop().unwrap().state, RunState::Failed);
+    });
+}
+
+#[test]
+fn a_record_that_changes_meanwhile_is_overwritten_when_told_so() {
+    block_on(async {
+        let (rig, at) = damaged().await;
+        let request = RestoreRequest { on_conflict: ConflictPolicy::Overwrite, ..tenant("acme", at) };
+        let report = rig.rewind_through(&interfering(&rig), &request).await.unwrap();
+        assert_eq!((report.skipped, report.written), (0, 4));
+        assert!(report.proof.unwrap().equal);
+        assert_eq!(colour(&rig, b"a"), "red1");
+    });
+}
+
+#[test]
+fn a_target_that_lies_is_found_out() {
+    block_on(async {
+        for proof in [ProofScope::Changed, ProofScope::Full] {
+            let (rig, at) = damaged().await;
+            rig.capture().await;
+            let report = rig.restore_into(&Meddling::new(&empty()).lying("mauve"), &everything(at)).await.unwrap();
+            let found = report.proof.unwrap();
+            assert!(!found.equal && found.archive != found.target);
+            let request = RestoreRequest { proof, on_conflict: ConflictPolicy::Skip, ..everything(at) };
+            let report = rig.rewind_through(&Meddling::new(&rig.source).lying("mauve"), &request).await.unwrap();
+            assert!(!report.proof.unwrap().equal);
+        }
+    });
+}
+
+#[test]
+fn a_rewind_that_was_killed_is_finished_by_the_next() {
+    block_on(async {
+        for call in 1.. {
+            let (rig, at) = damaged().await;
+            rig.capture().await;
+            rig.source.fail_call(call, backstay_sim::toy::ToyFault::Unavailable);
+            let before = rig.source.calls();
+            let first = rig.rewind(&tenant("acme", at)).await;
+            if rig.source.calls() < before + call {
+                assert!(call > 5 && first.is_ok());
+                return;
+            }
+            let report = rig.rewind(&tenant("acme", at)).await.unwrap();
+            assert!(report.proof.unwrap().equal, "call {call}: {first:?}");
+            assert_eq!(of_tenant(&now(&rig.toy), "acme"), of_tenant(&content(&rig.toy.oracle(), at), "acme"));
+        }
+    });
+}
+
+#[test]
+fn a_record_that_the_tenant_has_since_been_given_stays_and_does_not_spoil_the_proof() {
+    block_on(async {
+        for proof in [ProofScope::Changed, ProofScope::Full] {
+            let (rig, at) = damaged().await;
+            rig.give("shop.orders", b"f", "acme");
+            let before = now(&rig.toy)["shop.orders"][&b"f"[..]].clone();
+            let report = rig.rewind(&RestoreRequest { proof, ..tenant("acme", at) }).await.unwrap();
+            assert_eq!(now(&rig.toy)["shop.orders"][&b"f"[..]], before, "it was another's then");
+            assert!(report.proof.unwrap().equal, "{proof:?}");
+        }
+    });
+}
+
+fn colour(rig: &Rig, id: &[u8]) -> String {
+    Record::parse(&now(&rig.toy)["shop.orders"][id]).unwrap().get("colour").unwrap().to_owned()
+}
+
+proptest! {
+    #![proptest_config(cases(60))]
+
+    /// A rewind of some records leaves exactly those as they were, and every other as it is (P1, P2).
+    #[test]
+    fn rewinding_restores_what_is_selected_and_nothing_else(
+        before in vec(any::<u64>(), 0..50), after in vec(any::<u64>(), 0..60), picks in any::<u64>(),
+        full in any::<bool>(), compact in any::<bool>(),
+    ) {
+        block_on(async {
+            let rig = Rig::with_shop().await;
+            let mut open = Vec::new();
+            let act = |numbers: &[u64], open: &mut Vec<_>| {
+                for number in numbers {
+                    workload::Action::of(*number).carry_out(&rig.toy, open);
+                }
+                for transaction in open.drain(..) {
+                    rig.toy.commit(transaction);
+                }
+            };
+            act(&before, &mut open);
+            rig.backup().await;
+            act(&after, &mut open);
+            rig.capture().await;
+            if compact {
+                rig.compact().await;
+            }
+            let mut chance = Chance::new(picks);
+            let covered = rig.covered().await;
+            let at = if covered.is_empty() { rig.toy.now() } else { *chance.pick(&covered) };
+            let oracle = rig.toy.oracle();
+            let live_names = rig.toy.namespaces();
+            let (then, live) = (content(&oracle, at), now(&rig.toy));
+            let mut selection = Selection::default();
+            if chance.once_in(2) {
+                let tenants: BTreeSet<String> = (0..1 + chance.below(2)).map(|_| (*chance.pick(&workload::TENANTS)).to_owned()).collect();
+                selection.tenants = Some(tenants);
+            }
+            if chance.once_in(3) {
+                let ids: BTreeSet<Vec<u8>> = (0..chance.below(6)).map(|_| chance.pick(&workload::IDS).to_vec()).collect();
+                selection.ids = Some(Arc::new(ids.into_iter().collect()));
+            }
+            if chance.once_in(4) {
+                selection.predicate = Some(Arc::new(|image: &[u8]| image.len().is_multiple_of(2)));
+            }
+            let is_meant = |id: &[u8], image: &[u8]| {
+                selection.tenants.as_ref().is_none_or(|t| t.contains(Record::parse(image).unwrap().tenant()))
+                    && selection.ids.as_ref().is_none_or(|ids| ids.iter().any(|known| known == id))
+                    && selection.predicate.as_ref().is_none_or(|p| p(image))
+            };
+            let mut expected = live.clone();
+            for (name, records) in &then {
+                let current = expected.entry(name.clone()).or_default();
+                let now = current.clone();
+                for (id, image) in &now {
+                    if is_meant(id, image) && !records.contains_key(id) {
+                        current.remove(id);
+                    }
+                }
+                for (id, image) in records.iter().filter(|(id, image)| is_meant(id, image)) {
+                    current.insert(id.clone(), image.clone());
+                }
+            }
+            let proof = if full { ProofScope::Full } else { ProofScope::Changed };
+            let scope = Scope { namespaces: None, selection };
+            let request = RestoreRequest { scope, proof, ..everything(at) };
+            if then.is_empty() {
+                return;
+            }
+            let preview = rig.rewind(&RestoreRequest { preview: true, ..request.clone() }).await.unwrap();
+            assert_eq!(rig.toy.namespaces(), live_names);
+            let report = rig.rewind(&request).await.unwrap();
+            assert_eq!(now(&rig.toy), expected, "as of {at}");
+            assert_eq!((report.plan, report.written), (preview.plan, preview.plan.writes()));
+            assert!(report.proof.as_ref().unwrap().equal, "{report:?}");
+            let again = rig.rewind(&request).await.unwrap();
+            assert_eq!((again.plan.writes(), again.written, now(&rig.toy)), (0, 0, expected));
+            // The rewind itself is history like everything else: the past has not changed by it.
+            rig.capture().await;
+            rig.check(at).await;
+            rig.check(rig.toy.now()).await;
+        });
+    }
+}
