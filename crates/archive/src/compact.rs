@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use backstay_ledger::{Fact, SegmentInfo, Shape};
-use backstay_model::{BodyRef, IdRange, Incarnation, Interpreter, Tenant, Tick, Version};
+use backstay_model::{BodyRef, IdRange, Incarnation, Interpreter, Tenant, Tick, Version, crash_point};
 use backstay_segment::{Entry, PartWriter, RunWriter, split_key};
 use bytes::Bytes;
 
 use crate::load::gather;
 use crate::merge::{State, fold_one, state_at};
-use crate::snapshot::{Layers, RunRef, take_within};
+use crate::snapshot::{Layers, take_within};
 use crate::table::{Group, Op, OpTenant, Table};
 use crate::tails;
 use crate::vault::{Inner, LEVEL};
@@ -47,9 +47,11 @@ impl Vault {
             let mut facts: Vec<Fact> = group.iter().map(|tail| Fact::SegmentRemoved(tail.id)).collect();
             if let Some(sorted) = sort_tails(&self.inner, &layers, group, interpreter).await? {
                 self.inner.store().create(&self.inner.segment_path(&sorted.info.id), sorted.file).await?;
+                crash_point("compact.run-stored");
                 facts.push(Fact::SegmentAdded(sorted.info));
             }
             self.commit(|_| Ok(facts.clone())).await?;
+            crash_point("compact.run-committed");
             rest = after;
             progress(total - rest.len() as u64, total);
         }
@@ -142,19 +144,12 @@ async fn look_below(
         let end = table.namespace_groups(namespace).end;
         let ids = table.groups()[start..end].iter().filter_map(|g| split_key(table.key(g)).map(|(_, id)| id.to_vec()));
         let selection = Selection { ids: Some(Arc::new(ids.collect())), ..Selection::default() };
-        for range in stretches(layers, namespace) {
+        for range in layers.stretches(namespace).into_iter().filter(|range| selection.may_be_in(range)) {
             look_below_in(inner, layers, table, interpreter, (namespace, &range, &selection), &mut found).await?;
         }
         start = end;
     }
     Ok(found)
-}
-
-/// The stretches that base runs cover, so that no more than one of them is in memory at a time.
-pub(crate) fn stretches(layers: &Layers, namespace: Incarnation) -> Vec<IdRange> {
-    let covers = layers.base.iter().flat_map(|run: &RunRef| &run.info.covers);
-    let ranges: Vec<IdRange> = covers.filter(|c| c.incarnation == namespace).map(|c| c.range.clone()).collect();
-    if ranges.is_empty() { vec![IdRange::all()] } else { ranges }
 }
 
 async fn look_below_in(
