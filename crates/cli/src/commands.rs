@@ -5,15 +5,25 @@
 
 mod backup;
 mod capture;
+mod compact;
 mod completions;
 mod config;
+mod diff;
+mod doctor;
+mod get;
 mod init;
+mod key;
+mod ls;
 mod restore;
+mod restores;
+mod status;
 mod timeline;
+mod verify;
 
 use std::future::Future;
 use std::sync::Arc;
 
+use backstay_model::Interpreter;
 use jiff::Zoned;
 
 use crate::args::{Cli, Command, GlobalArgs};
@@ -114,6 +124,13 @@ pub fn run(cli: Cli, environment: Environment, output: Arc<Output>) -> Result<Ex
     result
 }
 
+/// A record in canonical Extended JSON.
+fn document_of(interpreter: &dyn Interpreter, image: &[u8]) -> Result<serde_json::Value, Failure> {
+    let unreadable = |why: String| Failure::failed(format!("a record of the archive cannot be shown: {why}"));
+    let text = interpreter.display_record(image).map_err(|error| unreadable(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))
+}
+
 async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Backup(args) => Box::pin(backup::run(context, &args)).await,
@@ -121,7 +138,15 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::Restore(args) => Box::pin(restore::run(context, &args)).await,
         Command::Init => leave(context, init::run(context)).await,
         Command::Timeline(args) => leave(context, timeline::run(context, &args)).await,
-        Command::Ls(_) | Command::Get(_) | Command::Diff(_) | Command::Restores(_) | Command::Verify(_) | Command::Compact(_) | Command::Status | Command::Doctor(_) | Command::Key(_) => Err(Failure::failed("this build does not carry the rooms that this command needs")),
+        Command::Ls(args) => leave(context, ls::run(context, &args)).await,
+        Command::Get(args) => leave(context, get::run(context, &args)).await,
+        Command::Diff(args) => leave(context, diff::run(context, &args)).await,
+        Command::Restores(args) => leave(context, restores::run(context, &args)).await,
+        Command::Verify(args) => leave(context, verify::run(context, &args)).await,
+        Command::Compact(args) => leave(context, compact::run(context, &args)).await,
+        Command::Status => leave(context, status::run(context)).await,
+        Command::Doctor(args) => leave(context, doctor::run(context, &args)).await,
+        Command::Key(command) => leave(context, key::run(context, command)).await,
         Command::Config(command) => config::run(context, command),
         Command::Completions(args) => completions::run(context, &args),
     }

@@ -9,6 +9,7 @@ use backstay_source::{
     Write, WriteMode, WriteReport,
 };
 
+use crate::checkup::Checkup;
 use crate::connect::{Connection, ReadFrom};
 use crate::interpret::MongoInterpreter;
 use crate::interpret::scope::Include;
@@ -51,6 +52,16 @@ impl MongoDeployment {
         let interpreter = Arc::new(MongoInterpreter::new(include, rules));
         let connection = Connection::open(&options.uri, options.read).await?;
         Ok(MongoDeployment { connection, interpreter })
+    }
+}
+
+impl MongoDeployment {
+    /// A look at the deployment for an operator: its clock, and what the credentials allow.
+    ///
+    /// # Errors
+    /// When the server does not answer, or in a way that cannot be understood.
+    pub async fn checkup(&self) -> Result<Checkup> {
+        self.connection.checkup().await
     }
 }
 

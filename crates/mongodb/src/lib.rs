@@ -11,6 +11,7 @@
 //! client, and moves whole replies of raw BSON: no record is parsed into a tree on its way.
 
 mod catalog;
+mod checkup;
 mod command;
 mod connect;
 mod deployment;
@@ -23,5 +24,6 @@ mod split;
 mod tail;
 mod target;
 
+pub use checkup::Checkup;
 pub use connect::ReadFrom;
 pub use deployment::{MongoDeployment, Options};

@@ -38,7 +38,17 @@ pub enum KeyCommand {
 
 /// `backstay key rotate`
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Without --tenant the key that wraps all others is replaced. The keyring is then protected by the new pass phrase that \
+BACKSTAY_NEW_PASSPHRASE, BACKSTAY_NEW_PASSPHRASE_FILE or BACKSTAY_NEW_PASSPHRASE_COMMAND gives, else by the one that \
+it had, else by its file's permissions. With --tenant, what is written from now on for that tenant is sealed under a \
+new key; its older keys still open what was written before.
+
+Copies of the keyring made earlier still open: destroy or replace them.")]
 pub struct KeyRotateArgs {
+    /// The source whose keys are meant; may be left out when there is only one
+    #[arg(long, value_name = "SOURCE", env = "BACKSTAY_SOURCE", hide_env_values = true)]
+    pub source: Option<String>,
     /// Only this tenant's key; may be repeated
     #[arg(long = "tenant", value_name = "X", env = "BACKSTAY_TENANT", hide_env_values = true)]
     pub tenants: Vec<String>,
@@ -46,7 +56,14 @@ pub struct KeyRotateArgs {
 
 /// `backstay key shred`
 #[derive(Args, Debug)]
+#[command(after_help = "\
+The captured changes are sorted first, so that nothing of the tenant stays under a key that others share, and what \
+that replaced is deleted at once: let no restore run meanwhile. Then the tenant's keys are destroyed in the keyring. \
+Copies of the keyring made earlier still hold them: destroy those as well.")]
 pub struct KeyShredArgs {
+    /// The source whose keys are meant; may be left out when there is only one
+    #[arg(long, value_name = "SOURCE", env = "BACKSTAY_SOURCE", hide_env_values = true)]
+    pub source: Option<String>,
     /// The tenant
     #[arg(long, value_name = "X", env = "BACKSTAY_TENANT", hide_env_values = true)]
     pub tenant: String,
@@ -57,7 +74,13 @@ pub struct KeyShredArgs {
 
 /// `backstay key export`
 #[derive(Args, Debug)]
+#[command(after_help = "\
+The new keyring is protected by the pass phrase that BACKSTAY_NEW_PASSPHRASE, BACKSTAY_NEW_PASSPHRASE_FILE or \
+BACKSTAY_NEW_PASSPHRASE_COMMAND gives, else by its file's permissions.")]
 pub struct KeyExportArgs {
+    /// The source whose keys are meant; may be left out when there is only one
+    #[arg(long, value_name = "SOURCE", env = "BACKSTAY_SOURCE", hide_env_values = true)]
+    pub source: Option<String>,
     /// The tenant
     #[arg(long, value_name = "X", env = "BACKSTAY_TENANT", hide_env_values = true)]
     pub tenant: String,

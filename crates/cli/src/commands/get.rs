@@ -1,0 +1,183 @@
+//! `backstay get`: one record as of an instant, or all its versions.
+//!
+//! A namespace that was dropped and made anew, or renamed, is several incarnations under one name; the history of a
+//! record goes through all of them, and a drop shows as a version of its own.
+
+use std::sync::Arc;
+
+use backstay_archive::{Partition, PastVersion, Selection, Snapshot};
+use backstay_model::{Body, IdRange, Incarnation, Tick, Version};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Context;
+use crate::args::GetArgs;
+use crate::commands::restore::moment;
+use crate::failure::{Exit, Failure};
+use crate::installation::Installation;
+use crate::selecting;
+use crate::time::{rfc3339, show};
+
+#[derive(Serialize)]
+struct Found<'a> {
+    source: &'a str,
+    namespace: &'a str,
+    tenant: &'a str,
+    at: String,
+    at_time: String,
+    document: Value,
+}
+
+/// One version: when it was written, how, and the record after it.
+#[derive(Serialize)]
+struct VersionLine {
+    at: String,
+    at_time: String,
+    /// `image`: written whole, or read by a scan; `update`; `delete`; `drop`: with its namespace.
+    op: &'static str,
+    document: Option<Value>,
+}
+
+/// Shows it.
+///
+/// # Errors
+/// When there is no such record at that instant, the instant is not covered, or the repository fails.
+pub async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
+    let id = selecting::record_id(&args.id)?;
+    let installation = Installation::open(context).await?;
+    let vault = installation.vault(&args.source).await?;
+    let interpreter = installation.interpreter(&args.source)?;
+    let latest = moment(&vault, &crate::time::TimeSpec::Latest, context).await?;
+    let at = moment(&vault, &args.at, context).await?;
+    let snapshot = vault.snapshot(interpreter, latest.max(at)).await?;
+    if args.history {
+        return history(context, args, &snapshot, &id).await;
+    }
+    let view = snapshot.at(at).await?;
+    let definitions = view.definitions().await?;
+    let Some(definition) = definitions.iter().find(|definition| definition.name == args.ns) else {
+        return Err(selecting::unknown("namespace", &args.ns, definitions.iter().map(|known| known.name.as_str())));
+    };
+    let selection = Selection { ids: Some(Arc::new(vec![id.clone()])), ..Selection::default() };
+    for partition in view.partitions(definition.incarnation, &selection).await? {
+        let loaded = view.load(&partition, &selection).await?;
+        if let Some((tenant, _, image)) = loaded.iter().next() {
+            let document = document(&snapshot, image)?;
+            let found = Found {
+                source: &args.source,
+                namespace: &args.ns,
+                tenant: tenant.as_str(),
+                at: at.to_string(),
+                at_time: rfc3339(at),
+                document,
+            };
+            context.document(&found, || pretty(&found.document))?;
+            return Ok(Exit::Done);
+        }
+    }
+    let versions = versions(&snapshot, &args.ns, &id).await?;
+    Err(missing(context, args, at, &versions))
+}
+
+async fn history(context: &Context, args: &GetArgs, snapshot: &Snapshot, id: &[u8]) -> Result<Exit, Failure> {
+    let versions = versions(snapshot, &args.ns, id).await?;
+    if versions.is_empty() {
+        return Err(missing(context, args, snapshot.through(), &versions));
+    }
+    let lines = versions.iter().map(|past| line(snapshot, past)).collect::<Result<Vec<_>, Failure>>()?;
+    if context.output.is_json() {
+        context.output.json_line(&lines)?;
+        return Ok(Exit::Done);
+    }
+    for (past, line) in versions.iter().zip(&lines) {
+        let at = show(past.version.tick, context.now.time_zone());
+        let document = line.document.as_ref().map_or_else(String::new, |document| format!("  {document}"));
+        context.output.text(&format!("{at}  {}{document}", line.op))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// A version of the record, or the drop of its namespace.
+struct Past {
+    version: Version,
+    op: &'static str,
+    image: Option<Vec<u8>>,
+}
+
+fn line(snapshot: &Snapshot, past: &Past) -> Result<VersionLine, Failure> {
+    let document = past.image.as_ref().map(|image| document(snapshot, image)).transpose()?;
+    let tick = past.version.tick;
+    Ok(VersionLine { at: tick.to_string(), at_time: rfc3339(tick), op: past.op, document })
+}
+
+fn past(version: PastVersion) -> Past {
+    let op = match version.body {
+        Body::Image(_) => "image",
+        Body::Delta(..) => "update",
+        Body::Tombstone => "delete",
+    };
+    Past { version: version.version, op, image: version.image }
+}
+
+/// All versions of a record in every namespace that ever had this name, oldest first.
+async fn versions(snapshot: &Snapshot, name: &str, id: &[u8]) -> Result<Vec<Past>, Failure> {
+    let mut all: Vec<Past> = Vec::new();
+    for (incarnation, dropped) in incarnations(snapshot, name).await? {
+        let partition = Partition { namespace: incarnation, range: IdRange::only(id) };
+        let own = snapshot.history(&partition, id, snapshot.through()).await?;
+        let stands = own.last().is_some_and(|last| last.image.is_some());
+        all.extend(own.into_iter().map(past));
+        if let (Some(version), true) = (dropped, stands) {
+            all.push(Past { version, op: "drop", image: None });
+        }
+    }
+    all.sort_by_key(|past| past.version);
+    Ok(all)
+}
+
+/// The namespaces that ever had this name, each with when it was dropped.
+async fn incarnations(snapshot: &Snapshot, name: &str) -> Result<Vec<(Incarnation, Option<Version>)>, Failure> {
+    let system = Partition { namespace: Incarnation::SYSTEM, range: IdRange::all() };
+    let ids = snapshot.touched(&system, &Selection::default(), Tick::ZERO, snapshot.through()).await?;
+    let mut found = Vec::new();
+    for id in ids {
+        let Some(incarnation) = Incarnation::from_record_id(&id) else { continue };
+        let partition = Partition { namespace: Incarnation::SYSTEM, range: IdRange::only(&id) };
+        let history = snapshot.history(&partition, &id, snapshot.through()).await?;
+        let had_name = history.iter().filter_map(|past| past.image.as_deref()).any(|image| {
+            snapshot.interpreter().describe(image).is_ok_and(|info| info.name == name)
+        });
+        if had_name {
+            let last = history.last().filter(|last| last.image.is_none());
+            found.push((incarnation, last.map(|last| last.version)));
+        }
+    }
+    Ok(found)
+}
+
+/// What to say of a record that is not there: when it was.
+fn missing(context: &Context, args: &GetArgs, at: Tick, versions: &[Past]) -> Failure {
+    let zone = context.now.time_zone();
+    let what = format!("{} has no record {} as of {}", args.ns, args.id, show(at, zone));
+    let before = versions.iter().rev().find(|past| past.version.tick <= at);
+    let after = versions.iter().find(|past| past.version.tick > at && past.image.is_some());
+    let when = |past: &Past| show(past.version.tick, zone);
+    let failure = match before {
+        Some(gone) => Failure::failed(format!("{what}: it was gone since {}", when(gone))),
+        None => Failure::failed(what),
+    };
+    match (before, after) {
+        (None, None) => failure.hint("the archive holds no version of it; an id is Extended JSON: 4711 is a number, \
+            '\"4711\"' a string"),
+        (_, Some(after)) => failure.hint(format!("its next version is of {}; --history shows all", when(after))),
+        (Some(_), None) => failure.hint("--history shows all its versions"),
+    }
+}
+
+fn document(snapshot: &Snapshot, image: &[u8]) -> Result<Value, Failure> {
+    super::document_of(snapshot.interpreter().as_ref(), image)
+}
+
+fn pretty(document: &Value) -> String {
+    serde_json::to_string_pretty(document).unwrap_or_else(|_| document.to_string())
+}

@@ -1,0 +1,188 @@
+//! `backstay ls`: which namespaces, tenants and records there were.
+//!
+//! Counts are exact: every partition is read and counted, one at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use backstay_archive::{Definition, Selection, View};
+use backstay_model::{NamespaceKind, Tenant};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Context;
+use crate::args::{LsArgs, SelectionArgs};
+use crate::commands::restore::moment;
+use crate::failure::{Exit, Failure};
+use crate::installation::Installation;
+use crate::output::{Align, Progress, Unit, bytes, count, table};
+use crate::selecting;
+use crate::time::{rfc3339, show};
+
+#[derive(Serialize)]
+struct Listing<'a> {
+    source: &'a str,
+    at: String,
+    at_time: String,
+    records: u64,
+    bytes: u64,
+    namespaces: Vec<Counted>,
+}
+
+#[derive(Serialize)]
+struct Counted {
+    namespace: String,
+    kind: &'static str,
+    records: u64,
+    bytes: u64,
+    tenants: Vec<TenantCount>,
+}
+
+#[derive(Serialize)]
+struct TenantCount {
+    tenant: String,
+    records: u64,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct RecordLine<'a> {
+    id: Value,
+    tenant: &'a str,
+    bytes: u64,
+}
+
+/// Lists.
+///
+/// # Errors
+/// When the instant is not covered, a name is unknown, or the repository fails.
+pub async fn run(context: &Context, args: &LsArgs) -> Result<Exit, Failure> {
+    let installation = Installation::open(context).await?;
+    let vault = installation.vault(&args.source).await?;
+    let at = moment(&vault, &args.at, context).await?;
+    let snapshot = vault.snapshot(installation.interpreter(&args.source)?, at).await?;
+    let view = snapshot.at(at).await?;
+    let definitions = view.definitions().await?;
+    let named = SelectionArgs { tenants: args.tenants.clone(), ..SelectionArgs::default() };
+    selecting::check_names(&named, &snapshot, &vault, &[at]).await?;
+    let selection = selecting::scope(&named)?.selection;
+    if let Some(name) = &args.ns {
+        let Some(definition) = definitions.iter().find(|definition| definition.name == *name) else {
+            return Err(selecting::unknown("namespace", name, definitions.iter().map(|known| known.name.as_str())));
+        };
+        return records(context, &view, definition, &selection).await;
+    }
+    let mut namespaces = Vec::new();
+    let progress = (!context.output.is_json()).then(|| Progress::start(&context.output, "count", Unit::Records));
+    for definition in &definitions {
+        let counted = count_one(&view, definition, &selection, progress.as_ref()).await?;
+        // Whoever asks for a tenant is not told of the others' namespaces.
+        if args.tenants.is_empty() || counted.records > 0 {
+            namespaces.push(counted);
+        }
+    }
+    drop(progress);
+    let listing = Listing {
+        source: &args.source,
+        at: at.to_string(),
+        at_time: rfc3339(at),
+        records: namespaces.iter().map(|namespace| namespace.records).sum(),
+        bytes: namespaces.iter().map(|namespace| namespace.bytes).sum(),
+        namespaces,
+    };
+    context.document(&listing, || {
+        format!("{} as of {}\n{}", args.source, show(at, context.now.time_zone()), describe(&listing))
+    })?;
+    Ok(Exit::Done)
+}
+
+async fn count_one(
+    view: &View,
+    definition: &Definition,
+    selection: &Selection,
+    progress: Option<&Progress>,
+) -> Result<Counted, Failure> {
+    let mut tenants: BTreeMap<Tenant, (u64, u64)> = BTreeMap::new();
+    for partition in view.partitions(definition.incarnation, selection).await? {
+        let loaded = view.load(&partition, selection).await?;
+        for (tenant, _, image) in loaded.iter() {
+            if !tenants.contains_key(tenant) {
+                tenants.insert(tenant.clone(), (0, 0));
+            }
+            if let Some((records, bytes)) = tenants.get_mut(tenant) {
+                *records += 1;
+                *bytes += image.len() as u64;
+            }
+        }
+        if let Some(progress) = progress {
+            progress.advance(loaded.len() as u64);
+        }
+    }
+    Ok(Counted {
+        namespace: definition.name.clone(),
+        kind: match definition.kind {
+            NamespaceKind::Collection => "collection",
+            NamespaceKind::Views => "views",
+        },
+        records: tenants.values().map(|(records, _)| records).sum(),
+        bytes: tenants.values().map(|(_, bytes)| bytes).sum(),
+        tenants: tenants
+            .into_iter()
+            .map(|(tenant, (records, bytes))| TenantCount { tenant: tenant.to_string(), records, bytes })
+            .collect(),
+    })
+}
+
+/// A line for each record: its id, and whose it is.
+async fn records(
+    context: &Context,
+    view: &View,
+    definition: &Definition,
+    selection: &Selection,
+) -> Result<Exit, Failure> {
+    let interpreter = view.snapshot().interpreter();
+    for partition in view.partitions(definition.incarnation, selection).await? {
+        let loaded = view.load(&partition, selection).await?;
+        let mut lines: Vec<u8> = Vec::new();
+        for (tenant, id, image) in loaded.iter() {
+            let shown = interpreter.display_id(id);
+            if context.output.is_json() {
+                let id = serde_json::from_str(&shown).unwrap_or(Value::String(shown));
+                let line = RecordLine { id, tenant: tenant.as_str(), bytes: image.len() as u64 };
+                let failed = |error| Failure::failed(format!("cannot write JSON: {error}"));
+                serde_json::to_writer(&mut lines, &line).map_err(failed)?;
+                lines.push(b'\n');
+            } else {
+                lines.extend_from_slice(format!("{shown}  {tenant}\n").as_bytes());
+            }
+        }
+        context.output.write(&lines)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn describe(listing: &Listing<'_>) -> String {
+    let header =
+        [("namespace", Align::Left), ("tenants", Align::Right), ("records", Align::Right), ("bytes", Align::Right)];
+    let mut rows: Vec<Vec<String>> = listing
+        .namespaces
+        .iter()
+        .map(|namespace| {
+            let tenants = count(namespace.tenants.len() as u64);
+            vec![namespace.namespace.clone(), tenants, count(namespace.records), bytes(namespace.bytes)]
+        })
+        .collect();
+    let all: BTreeSet<&str> =
+        listing.namespaces.iter().flat_map(|namespace| &namespace.tenants).map(|tenant| tenant.tenant.as_str()).collect();
+    rows.push(vec!["in all".to_owned(), count(all.len() as u64), count(listing.records), bytes(listing.bytes)]);
+    let mut text = table(&header, rows);
+    let mut by_tenant: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for tenant in listing.namespaces.iter().flat_map(|namespace| &namespace.tenants) {
+        let sum = by_tenant.entry(&tenant.tenant).or_default();
+        *sum = (sum.0 + tenant.records, sum.1 + tenant.bytes);
+    }
+    let header = [("tenant", Align::Left), ("records", Align::Right), ("bytes", Align::Right)];
+    let rows = by_tenant.into_iter().map(|(name, (records, size))| vec![name.to_owned(), count(records), bytes(size)]);
+    text.push_str("\n\n");
+    text.push_str(&table(&header, rows));
+    text
+}

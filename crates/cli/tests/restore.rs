@@ -1,0 +1,95 @@
+//! The whole path on a real replica set: init, backup, writes, capture, and back to an instant before.
+
+mod shop;
+
+use bson::doc;
+use shop::{all, indexes};
+
+#[test]
+fn a_tenant_is_rewound_in_place_and_all_is_restored_elsewhere() {
+    shop::runtime().block_on(async {
+        let Some(shop) = shop::open().await else { return };
+        shop.fill(5, 200).await;
+        shop.json(&["init"]);
+        let backup = shop.json(&["backup", "shop"]);
+        assert_eq!(backup["records"], 1001);
+        assert_eq!(backup["namespaces"], 2);
+        for field in ["source_bytes", "stored_bytes"] {
+            assert!(backup[field].as_u64().is_some_and(|bytes| bytes > 0), "{backup}");
+        }
+        assert!(backup["seconds"].is_f64() && backup["drift"].is_null() && backup["resumed"] == false, "{backup}");
+
+        // Good changes, the instant to come back to, then the accident; another tenant works on.
+        shop.orders().update_many(doc! { "tenant": "t1" }, doc! { "$set": { "paid": true } }).await.unwrap();
+        shop.orders().delete_one(doc! { "_id": 7 }).await.unwrap();
+        let good = shop.now().await;
+        shop.orders().update_many(doc! { "tenant": "t2" }, doc! { "$set": { "total": 0 } }).await.unwrap();
+        shop.orders().delete_many(doc! { "tenant": "t2", "_id": { "$lt": 400 } }).await.unwrap();
+        shop.orders().insert_one(doc! { "_id": 5000, "tenant": "t2", "junk": true }).await.unwrap();
+        shop.orders().update_many(doc! { "tenant": "t3" }, doc! { "$inc": { "total": 1 } }).await.unwrap();
+        let before = shop.as_of("shop", "orders", &good).await;
+
+        let capture = shop.json(&["capture", "shop", "--until", "now"]);
+        assert!(capture["entries"].as_u64().is_some_and(|entries| entries > 500), "{capture}");
+        assert!(capture["through"].as_str().is_some_and(|tick| tick.contains(':')), "{capture}");
+        assert!(capture["lag_seconds"].is_u64() && capture["gaps"] == 0, "{capture}");
+        let timeline = shop.json(&["timeline", "shop"]);
+        assert_eq!(timeline["ranges"].as_array().map(Vec::len), Some(1), "{timeline}");
+        assert_eq!(timeline["ranges"][0]["from"], backup["at"]);
+        assert_eq!(timeline["ranges"][0]["to"], capture["through"]);
+        assert_eq!(timeline["ranges"][0]["class"], "exact");
+        assert_eq!(timeline["gaps"], serde_json::json!([]));
+
+        // In place: previewed, refused without consent, done, and done again.
+        let rewind = ["restore", "shop", "--at", &good, "--tenant", "t2", "--in-place"];
+        let preview = shop.json(&[&rewind[..], &["--preview"]].concat());
+        assert_eq!(
+            preview["plan"],
+            serde_json::json!({"insert": 80, "replace": 120, "delete": 1, "unchanged": 0}),
+            "{preview}"
+        );
+        assert_eq!((&preview["written"], &preview["proof"]), (&0.into(), &serde_json::Value::Null));
+        let refused = shop.run(&[&rewind[..], &["--json"]].concat()).expect_code(14);
+        assert_eq!(refused.json_error()["code"], "denied");
+        let restored = shop.json(&[&rewind[..], &["--yes"]].concat());
+        assert_eq!(restored["plan"], preview["plan"]);
+        assert_eq!((&restored["written"], &restored["skipped"]), (&201.into(), &0.into()));
+        assert_eq!(restored["proof"]["equal"], true, "{restored}");
+        assert_eq!(restored["proof"]["archive"], restored["proof"]["target"]);
+        assert!(restored["id"].as_str().is_some_and(|id| id.len() == 32) && restored["at"] == good.as_str());
+        let again = shop.json(&[&rewind[..], &["--yes"]].concat());
+        assert_eq!((&again["written"], &again["plan"]["insert"]), (&0.into(), &0.into()), "{again}");
+        let of = |documents: &[bson::Document], tenant: &str| -> Vec<bson::Document> {
+            documents.iter().filter(|order| order.get_str("tenant").is_ok_and(|of| of == tenant)).cloned().collect()
+        };
+        let now = all(&shop.client, "shop", "orders").await;
+        assert_eq!(of(&now, "t2"), of(&before, "t2"));
+        assert_ne!(of(&now, "t3"), of(&before, "t3"), "the others keep what they wrote since");
+
+        // Elsewhere: everything, with its indexes.
+        let other = backstay_testkit::ReplicaSet::start(backstay_testkit::Options::default()).await.unwrap();
+        let into = other.uri();
+        let restored = shop.json(&["restore", "shop", "--at", &good, "--into", &into, "--yes"]);
+        assert_eq!(restored["proof"]["equal"], true, "{restored}");
+        assert_eq!(restored["proof"]["scope"], "full");
+        assert_eq!(restored["proof"]["definitions"], serde_json::json!([]), "{restored}");
+        let client = other.client().await.unwrap();
+        assert_eq!(all(&client, "shop", "orders").await, before);
+        assert_eq!(indexes(&client, "shop", "orders").await, indexes(&shop.client, "shop", "orders").await);
+        assert_eq!(all(&client, "tenant_acme", "notes").await, shop.as_of("tenant_acme", "notes", &good).await);
+
+        // Beside the live data, under another name: one tenant.
+        let own = shop.set.uri();
+        let rename = "shop.orders=shop.orders_then";
+        let args = ["restore", "shop", "--at", &good, "--ns", "shop.orders", "--tenant", "t3", "--into", &own];
+        let restored = shop.json(&[&args[..], &["--rename", rename, "--yes"]].concat());
+        assert_eq!(restored["proof"]["equal"], true, "{restored}");
+        assert_eq!(restored["namespaces"][0]["target"], "shop.orders_then");
+        assert_eq!(all(&shop.client, "shop", "orders_then").await, of(&before, "t3"));
+        let again = shop.json(&[&args[..], &["--rename", rename, "--yes"]].concat());
+        assert_eq!((&again["written"], &again["plan"]["unchanged"]), (&0.into(), &200.into()), "{again}");
+
+        let runs = shop.json(&["restores"]);
+        assert_eq!(runs["restores"].as_array().map(Vec::len), Some(5), "{runs}");
+    });
+}

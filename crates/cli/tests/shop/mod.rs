@@ -1,0 +1,116 @@
+//! A shop on a real replica set, and the program configured to protect it.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use backstay_testkit::{Backstay, Options, ReplicaSet, Run, require_mongod};
+use bson::{Bson, Document, Timestamp, doc};
+use mongodb::Client;
+
+/// A replica set and a place to run the program in.
+pub struct Shop {
+    pub set: ReplicaSet,
+    pub client: Client,
+    pub program: Backstay,
+}
+
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime starts")
+}
+
+/// `None` where there is no server to test with.
+pub async fn open() -> Option<Shop> {
+    require_mongod()?;
+    let set = ReplicaSet::start(Options::default()).await.expect("a replica set starts");
+    let client = set.client().await.expect("a client is made");
+    let program = program(&set.uri());
+    Some(Shop { set, client, program })
+}
+
+/// The program in a new folder, configured for the source at `uri`.
+pub fn program(uri: &str) -> Backstay {
+    let program = Backstay::new(env!("CARGO_BIN_EXE_backstay")).expect("a temporary folder can be made");
+    program.configure(&yaml(uri)).expect("the configuration can be written");
+    program
+}
+
+pub fn yaml(uri: &str) -> String {
+    format!(
+        "repository:\n  url: file:./archive\nkeyring:\n  file: ./backstay.keys\nsources:\n  shop:\n    kind: mongodb\n    \
+         uri: {uri}\n    include: [\"shop.*\", \"tenant_*.*\"]\n    tenants:\n      - {{ ns: \"shop.*\", field: tenant }}\n      \
+         - {{ ns: \"tenant_{{id}}.*\" }}\n      - {{ ns: \"*\", fixed: shared }}\n"
+    )
+}
+
+impl Shop {
+    /// Runs the program, whatever comes of it.
+    #[track_caller]
+    pub fn run(&self, args: &[&str]) -> Run {
+        self.program.run(args).expect("the program starts")
+    }
+
+    /// Runs the program with `--json`; it must succeed.
+    #[track_caller]
+    pub fn json(&self, args: &[&str]) -> serde_json::Value {
+        self.run(&[args, &["--json"]].concat()).ok().json()
+    }
+
+    pub fn orders(&self) -> mongodb::Collection<Document> {
+        self.client.database("shop").collection("orders")
+    }
+
+    /// `count` orders of each of `tenants`, with an index, and a collection of a tenant's own.
+    pub async fn fill(&self, tenants: i32, count: i32) {
+        let orders = (0..tenants * count).map(|n| {
+            doc! { "_id": n, "tenant": format!("t{}", n % tenants), "total": n * 3, "lines": [{ "sku": n, "note": "x".repeat(40) }] }
+        });
+        self.orders().insert_many(orders).await.expect("orders are inserted");
+        let index = mongodb::IndexModel::builder().keys(doc! { "tenant": 1, "total": -1 }).build();
+        self.orders().create_index(index).await.expect("an index is made");
+        let notes = self.client.database("tenant_acme").collection::<Document>("notes");
+        notes.insert_one(doc! { "_id": "n1", "text": "hello" }).await.expect("a note is inserted");
+    }
+
+    /// The cluster time of everything that was written so far, as `SECONDS:ORDINAL`. Two ticks never share an instant
+    /// with what comes after.
+    pub async fn now(&self) -> String {
+        let note = doc! { "appendOplogNote": 1, "data": { "msg": "an instant" } };
+        let reply = self.client.database("admin").run_command(note).await.expect("a note is written");
+        let time = reply
+            .get_document("$clusterTime")
+            .and_then(|time| time.get_timestamp("clusterTime"))
+            .expect("a member of a replica set tells its time");
+        format!("{}:{}", time.time, time.increment)
+    }
+
+    /// What the server itself says `database.collection` was at `at`, by id.
+    pub async fn as_of(&self, database: &str, collection: &str, at: &str) -> Vec<Document> {
+        let (time, increment) = at.split_once(':').expect("a tick");
+        let at = Timestamp { time: time.parse().expect("seconds"), increment: increment.parse().expect("an ordinal") };
+        let find = doc! {
+            "find": collection, "sort": { "_id": 1 }, "batchSize": 100_000, "singleBatch": true,
+            "readConcern": { "level": "snapshot", "atClusterTime": at },
+        };
+        let reply = self.client.database(database).run_command(find).await.expect("a snapshot read");
+        batch(&reply)
+    }
+}
+
+/// All documents of a collection, by id.
+pub async fn all(client: &Client, database: &str, collection: &str) -> Vec<Document> {
+    let find = doc! { "find": collection, "sort": { "_id": 1 }, "batchSize": 100_000, "singleBatch": true };
+    batch(&client.database(database).run_command(find).await.expect("a find"))
+}
+
+/// The definitions of a collection's indexes, by name.
+pub async fn indexes(client: &Client, database: &str, collection: &str) -> Vec<Document> {
+    let reply = client.database(database).run_command(doc! { "listIndexes": collection }).await.expect("indexes");
+    let mut indexes = batch(&reply);
+    indexes.sort_by_key(|index| index.get_str("name").unwrap_or_default().to_owned());
+    indexes
+}
+
+fn batch(reply: &Document) -> Vec<Document> {
+    let cursor = reply.get_document("cursor").expect("a cursor");
+    let batch = cursor.get_array("firstBatch").expect("a batch");
+    batch.iter().filter_map(Bson::as_document).cloned().collect()
+}
