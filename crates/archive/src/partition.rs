@@ -1,10 +1,7 @@
 //! Cutting a namespace into stretches that fit in memory.
 //!
-//! The stretches that base runs cover are already small; where delta runs have grown over one, it is cut further at the
-//! first keys of blocks, so that every partition holds about the same number of bytes.
-
-use std::cmp::Ordering;
-use std::ops::Bound;
+//! The stretches between the starts of base runs are small as a rule; where one is not, because delta runs have grown over
+//! it or the base runs overlap, it is cut further at the first keys of blocks, so that every partition holds about the same number of bytes.
 
 use backstay_model::{IdRange, Incarnation, Tick};
 use backstay_segment::split_key;
@@ -27,24 +24,12 @@ pub(crate) async fn plan(
     selection: &Selection,
     at: Tick,
 ) -> Result<Vec<Partition>> {
-    let mut covers: Vec<IdRange> = snapshot
-        .layers
-        .base
-        .iter()
-        .flat_map(|run| run.info.covers.iter().filter(|cover| cover.incarnation == namespace))
-        .map(|cover| cover.range.clone())
-        .collect();
-    covers.sort_by(|a, b| from_order(&a.from, &b.from));
-    covers.dedup();
-    if covers.is_empty() {
-        covers.push(IdRange::all());
-    }
-    let mut partitions = Vec::with_capacity(covers.len());
-    for cover in covers {
-        if selection.ids.as_ref().is_some_and(|ids| !ids.iter().any(|id| cover.contains(id))) {
+    let mut partitions = Vec::new();
+    for stretch in snapshot.layers.stretches(namespace) {
+        if !selection.may_be_in(&stretch) {
             continue;
         }
-        for range in cut(snapshot, namespace, cover, selection, at).await? {
+        for range in cut(snapshot, namespace, stretch, selection, at).await? {
             partitions.push(Partition { namespace, range });
         }
     }
@@ -77,6 +62,9 @@ async fn cut(
             }
         }
     }
+    if blocks.iter().map(|(_, bytes)| bytes).sum::<u64>() <= limit {
+        return Ok(vec![range]);
+    }
     blocks.sort();
     let mut points = Vec::new();
     let mut sum = 0;
@@ -89,15 +77,4 @@ async fn cut(
     }
     points.dedup();
     Ok(range.split_at(&points))
-}
-
-fn from_order(a: &Bound<Vec<u8>>, b: &Bound<Vec<u8>>) -> Ordering {
-    match (a, b) {
-        (Bound::Unbounded, Bound::Unbounded) => Ordering::Equal,
-        (Bound::Unbounded, _) => Ordering::Less,
-        (_, Bound::Unbounded) => Ordering::Greater,
-        (Bound::Included(a), Bound::Included(b)) | (Bound::Excluded(a), Bound::Excluded(b)) => a.cmp(b),
-        (Bound::Included(a), Bound::Excluded(b)) => a.cmp(b).then(Ordering::Less),
-        (Bound::Excluded(a), Bound::Included(b)) => a.cmp(b).then(Ordering::Greater),
-    }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use backstay_model::IdRange;
+
 /// Decides by a record's image, in the source's own form.
 pub type Predicate = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
@@ -36,6 +38,14 @@ impl Selection {
         self.ids.as_ref().is_none_or(|ids| {
             let at = ids.partition_point(|id| id.as_slice() < first);
             ids.get(at).is_some_and(|id| id.as_slice() <= last)
+        })
+    }
+
+    /// True when some selected id may lie in `range`.
+    pub(crate) fn may_be_in(&self, range: &IdRange) -> bool {
+        self.ids.as_ref().is_none_or(|ids| {
+            let at = ids.partition_point(|id| range.starts_after(id));
+            ids.get(at).is_some_and(|id| range.contains(id))
         })
     }
 

@@ -3,6 +3,8 @@
 //! What a snapshot sees does not change while others commit. Its memory is bounded: tails beyond the budget are sorted
 //! into runs in a scratch folder first, oldest first, and the folder goes when the snapshot goes.
 
+use std::collections::HashMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use backstay_ledger::{SegmentInfo, VaultState};
@@ -29,7 +31,9 @@ pub(crate) struct RunRef {
 /// The runs that a read merges.
 #[derive(Clone, Default)]
 pub(crate) struct Layers {
-    pub base: Vec<RunRef>,
+    base: Vec<RunRef>,
+    /// Which base runs hold records of a namespace, and of which stretch of it.
+    covers: HashMap<Incarnation, Vec<(usize, IdRange)>>,
     pub deltas: Vec<RunRef>,
 }
 
@@ -44,20 +48,52 @@ impl Layers {
         let ended = |info: &&Arc<SegmentInfo>| {
             info.scan.is_none_or(|scan| state.completed_scans().iter().any(|completed| completed.id == scan))
         };
-        Layers {
-            base: state.base_runs().filter(ended).map(reference).collect(),
-            deltas: state.delta_runs().map(reference).collect(),
+        let base: Vec<RunRef> = state.base_runs().filter(ended).map(reference).collect();
+        let mut covers: HashMap<Incarnation, Vec<(usize, IdRange)>> = HashMap::new();
+        for (number, run) in base.iter().enumerate() {
+            for cover in &run.info.covers {
+                covers.entry(cover.incarnation).or_default().push((number, cover.range.clone()));
+            }
         }
+        Layers { base, covers, deltas: state.delta_runs().map(reference).collect() }
+    }
+
+    /// Only these delta runs, and no base.
+    pub fn only(deltas: Vec<RunRef>) -> Layers {
+        Layers { deltas, ..Layers::default() }
+    }
+
+    /// Only the runs with versions after `after`.
+    pub fn newer_than(&self, after: Tick) -> Layers {
+        let mut newer = self.clone();
+        newer.deltas.retain(|run| run.info.last > after);
+        let base = &newer.base;
+        newer.covers.values_mut().for_each(|covers| covers.retain(|(number, _)| base[*number].info.last > after));
+        newer
     }
 
     /// The runs that may hold versions of this stretch up to and with `through`.
     pub fn relevant(&self, namespace: Incarnation, range: &IdRange, through: Tick) -> impl Iterator<Item = &RunRef> {
-        let range = range.clone();
-        let covering = move |run: &&RunRef| {
-            run.info.covers.iter().any(|cover| cover.incarnation == namespace && overlap(&cover.range, &range))
-        };
+        let covers = self.covers.get(&namespace).into_iter().flatten();
+        let mut base: Vec<usize> = covers.filter(|(_, cover)| overlap(cover, range)).map(|(number, _)| *number).collect();
+        base.sort_unstable();
+        base.dedup();
         let deltas = self.deltas.iter().filter(move |run| run.info.first <= through);
-        self.base.iter().filter(covering).chain(deltas)
+        base.into_iter().map(|number| &self.base[number]).chain(deltas)
+    }
+
+    /// The namespace cut where the stretches of its base runs begin: ascending, without holes, sharing nothing. No more
+    /// than a few base runs have records of any one piece.
+    pub fn stretches(&self, namespace: Incarnation) -> Vec<IdRange> {
+        let covers = self.covers.get(&namespace).into_iter().flatten();
+        let start = |range: &IdRange| match &range.from {
+            Bound::Unbounded => None,
+            Bound::Included(id) | Bound::Excluded(id) => Some(id.clone()),
+        };
+        let mut starts: Vec<Vec<u8>> = covers.filter_map(|(_, range)| start(range)).collect();
+        starts.sort();
+        starts.dedup();
+        IdRange::all().split_at(&starts)
     }
 }
 

@@ -20,9 +20,7 @@ impl Snapshot {
         through: Tick,
     ) -> Result<Vec<Vec<u8>>> {
         let Partition { namespace, range } = partition;
-        let mut layers = crate::snapshot::Layers::clone(&self.layers);
-        layers.base.retain(|run| run.info.last > after);
-        layers.deltas.retain(|run| run.info.last > after);
+        let layers = self.layers.newer_than(after);
         let work = gather(&self.inner, &layers, *namespace, range, selection, through).await?;
         let mut ids: Vec<Vec<u8>> = Vec::new();
         for tenant in work.into_values() {

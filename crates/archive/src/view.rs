@@ -6,7 +6,6 @@ use std::sync::Arc;
 use backstay_model::{Body, IdRange, Incarnation, InterpretError, NamespaceKind, Tenant, Tick, Version};
 use backstay_segment::split_key;
 
-use crate::compact::stretches;
 use crate::load::{Decoder, Loaded, TenantWork, gather};
 use crate::merge::{State, fold_one, newest_first, state_at, with_tail};
 use crate::snapshot::{Layers, Snapshot};
@@ -185,7 +184,7 @@ async fn tail_states(snapshot: &Snapshot, at: Tick, unknown: Unknown) -> Result<
 async fn corrected_by_scans(snapshot: &Snapshot, at: Tick, states: &[TailState]) -> Result<Vec<usize>> {
     let table = &snapshot.table;
     let deltas = snapshot.layers.deltas.iter().filter(|run| run.info.scan.is_some()).cloned().collect();
-    let scans = Layers { base: Vec::new(), deltas };
+    let scans = Layers::only(deltas);
     let mut corrected = Vec::new();
     let mut start = 0;
     while let Some(group) = table.groups().get(start).filter(|_| !scans.deltas.is_empty()) {
@@ -272,7 +271,7 @@ async fn look_below(
         let namespace = table.namespace(&table.groups()[*first]);
         let count = rest.partition_point(|number| table.namespace(&table.groups()[*number]) == namespace);
         let selection = ids_of(table, rest[..count].iter().copied());
-        for range in stretches(layers, namespace) {
+        for range in layers.stretches(namespace).into_iter().filter(|range| selection.may_be_in(range)) {
             let work = gather(&snapshot.inner, layers, namespace, &range, &selection, at).await?;
             let mut below: BTreeMap<usize, Vec<(Version, Body)>> = BTreeMap::new();
             for tenant in work.into_values() {

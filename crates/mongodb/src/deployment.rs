@@ -97,7 +97,11 @@ impl Source for MongoDeployment {
     }
 
     async fn scan(&self, namespace: &Namespace, range: &IdRange, at: Tick) -> Result<Box<dyn Records>> {
-        Ok(Box::new(self.connection.scan_at(namespace, range, at).await?))
+        Ok(Box::new(self.connection.scan_at(namespace, Some(range), at).await?))
+    }
+
+    async fn scan_unordered(&self, namespace: &Namespace, at: Tick) -> Result<Box<dyn Records>> {
+        Ok(Box::new(self.connection.scan_at(namespace, None, at).await?))
     }
 
     async fn tail(&self, start: Start) -> Result<Box<dyn Tail>> {
@@ -128,19 +132,11 @@ impl Target for MongoDeployment {
     }
 
     async fn scan(&self, name: &str, range: &IdRange, tenant: Option<&str>) -> Result<Box<dyn Records>> {
-        let known = self.interpreter.scope().namespace(name);
-        let rules = &known.owner;
-        let (owner, fields) = match (tenant, rules.constant()) {
-            (None, _) => (None, Vec::new()),
-            (Some(tenant), Some(all)) if all.as_str() == tenant => (None, Vec::new()),
-            (Some(_), Some(_)) => return Ok(Box::new(Nothing)),
-            (Some(tenant), None) => {
-                // The tenant of what no field assigns cannot be asked for by field.
-                let fields = if rules.otherwise().as_str() == tenant { Vec::new() } else { rules.paths() };
-                (Some(Owner { interpreter: self.interpreter(), tenant: tenant.to_owned() }), fields)
-            }
-        };
-        Ok(Box::new(self.connection.scan_live(name, range, owner, &fields).await?))
+        self.scan_live(name, Some(range), tenant).await
+    }
+
+    async fn scan_unordered(&self, name: &str, tenant: Option<&str>) -> Result<Box<dyn Records>> {
+        self.scan_live(name, None, tenant).await
     }
 
     async fn fetch(&self, name: &str, ids: &[&[u8]]) -> Result<RecordBatch> {
@@ -162,16 +158,36 @@ impl Target for MongoDeployment {
     }
 }
 
+impl MongoDeployment {
+    /// Opens a scan of what is there now: of a range in order, or of everything in any order.
+    async fn scan_live(&self, name: &str, range: Option<&IdRange>, tenant: Option<&str>) -> Result<Box<dyn Records>> {
+        let known = self.interpreter.scope().namespace(name);
+        let rules = &known.owner;
+        let (owner, fields) = match (tenant, rules.constant()) {
+            (None, _) => (None, Vec::new()),
+            (Some(tenant), Some(all)) if all.as_str() == tenant => (None, Vec::new()),
+            (Some(_), Some(_)) => return Ok(Box::new(Nothing)),
+            (Some(tenant), None) => {
+                // The tenant of what no field assigns cannot be asked for by field.
+                let fields = if rules.otherwise().as_str() == tenant { Vec::new() } else { rules.paths() };
+                (Some(Owner { interpreter: self.interpreter(), tenant: tenant.to_owned() }), fields)
+            }
+        };
+        Ok(Box::new(self.connection.scan_live(name, range, owner, &fields).await?))
+    }
+}
+
 impl Connection {
-    /// Opens a scan of `namespace` as of `at`.
-    async fn scan_at(&self, namespace: &Namespace, range: &IdRange, at: Tick) -> Result<Scan> {
+    /// Opens a scan of `namespace` as of `at`: of a range in order, or of everything in any order.
+    async fn scan_at(&self, namespace: &Namespace, range: Option<&IdRange>, at: Tick) -> Result<Scan> {
         let changed = || Error::NamespaceChanged { name: namespace.name.clone() };
         let (database, collection) = crate::catalog::cut(&namespace.name)?;
         let before = self.listed(&namespace.name).await?.ok_or_else(changed)?;
         let request = Request {
             database: self.client.database(database),
             collection: collection.to_owned(),
-            range: range.clone(),
+            range: range.cloned().unwrap_or_else(IdRange::all),
+            ordered: range.is_some(),
             at: Some(at),
             collated: before.is_collated(),
             average: namespace.bytes / namespace.records.max(1),

@@ -89,6 +89,11 @@ pub trait Source: Send + Sync {
     /// Reads the records of a range as of exactly `at`, in ascending order of id.
     async fn scan(&self, namespace: &Namespace, range: &IdRange, at: Tick) -> Result<Box<dyn Records>>;
 
+    /// Reads all records as of exactly `at`, each once, in whatever order is fastest.
+    async fn scan_unordered(&self, namespace: &Namespace, at: Tick) -> Result<Box<dyn Records>> {
+        self.scan(namespace, &IdRange::all(), at).await
+    }
+
     /// Follows the change feed from `start`. [`crate::Error::RolledOver`] when it no longer reaches back that far.
     async fn tail(&self, start: Start) -> Result<Box<dyn Tail>>;
 }

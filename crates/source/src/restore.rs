@@ -73,8 +73,13 @@ pub trait Target: Send + Sync {
     /// In which respects the namespace `name` differs from a definition, in words; empty when it does not.
     async fn definition_differences(&self, name: &str, definition: &[u8]) -> Result<Vec<String>>;
 
-    /// Reads the live records of a range, ascending by id. With `owner`, only this tenant's.
+    /// Reads the live records of a range, ascending by id. With `tenant`, only this tenant's.
     async fn scan(&self, name: &str, range: &IdRange, tenant: Option<&str>) -> Result<Box<dyn Records>>;
+
+    /// Reads all live records, each once, in whatever order is fastest. With `tenant`, only this tenant's.
+    async fn scan_unordered(&self, name: &str, tenant: Option<&str>) -> Result<Box<dyn Records>> {
+        self.scan(name, &IdRange::all(), tenant).await
+    }
 
     /// Reads the live records with these ids (memcomparable), as far as they exist, in any order.
     async fn fetch(&self, name: &str, ids: &[&[u8]]) -> Result<RecordBatch>;

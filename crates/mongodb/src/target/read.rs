@@ -29,11 +29,11 @@ const SAMPLE: i32 = 200;
 const LARGE_SHARE: f64 = 0.15;
 
 impl Connection {
-    /// Live records of a range, ascending. `owner` keeps one tenant's, `fields` is where the rules look for its name.
+    /// Live records: of a range, ascending, or all of them in any order. `owner` keeps one tenant's, `fields` is where the rules look for its name.
     pub(crate) async fn scan_live(
         &self,
         name: &str,
-        range: &IdRange,
+        range: Option<&IdRange>,
         owner: Option<Owner>,
         fields: &[String],
     ) -> Result<Scan> {
@@ -49,7 +49,8 @@ impl Connection {
         let request = Request {
             database: self.client.database(database),
             collection: collection.to_owned(),
-            range: range.clone(),
+            range: range.cloned().unwrap_or_else(IdRange::all),
+            ordered: range.is_some(),
             at: None,
             collated: listed.is_collated(),
             average: bytes / records.max(1),
