@@ -119,12 +119,8 @@ pub async fn connect(source: &SourceConfig) -> Result<MongoDeployment, Failure> 
 /// # Errors
 /// When the database refuses or does not answer.
 pub async fn connect_target(uri: &Secret, source: &SourceConfig) -> Result<MongoDeployment, Failure> {
-    let options = Options {
-        uri: uri.expose().to_owned(),
-        include: Vec::new(),
-        tenants: rules(source),
-        read: ReadFrom::Primary,
-    };
+    let options =
+        Options { uri: uri.expose().to_owned(), include: Vec::new(), tenants: rules(source), read: ReadFrom::Primary };
     Ok(MongoDeployment::connect(options).await?)
 }
 

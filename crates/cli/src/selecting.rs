@@ -18,13 +18,16 @@ const ALIKE: f64 = 0.7;
 /// How many names are offered.
 const OFFERED: usize = 3;
 
+/// Decides by a namespace's name.
+type AcceptsName = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
 /// The scope of a selection.
 ///
 /// # Errors
 /// When an id or the filter cannot be used.
 pub fn scope(args: &SelectionArgs) -> Result<Scope, Failure> {
     let patterns = args.namespaces.clone();
-    let namespaces: Option<Arc<dyn Fn(&str) -> bool + Send + Sync>> = match patterns.is_empty() {
+    let namespaces: Option<AcceptsName> = match patterns.is_empty() {
         true => None,
         false => Some(Arc::new(move |name| patterns.iter().any(|pattern| pattern.matches(name)))),
     };
@@ -48,7 +51,8 @@ fn selection(args: &SelectionArgs) -> Result<Selection, Failure> {
         Some(filter) => {
             let text = Bson::Document(filter.0.clone()).into_canonical_extjson().to_string();
             let filter = Filter::parse(&text).map_err(|why| Failure::usage(format!("the filter of --where: {why}")))?;
-            let predicate: backstay_archive::Predicate = Arc::new(move |record| filter.matches(record).unwrap_or(false));
+            let predicate: backstay_archive::Predicate =
+                Arc::new(move |record| filter.matches(record).unwrap_or(false));
             Some(predicate)
         }
     };
@@ -95,7 +99,12 @@ pub fn tenants_with_keys(vault: &Vault) -> Result<BTreeSet<String>, Failure> {
 ///
 /// # Errors
 /// Names what is unknown and what is like it.
-pub async fn check_names(args: &SelectionArgs, snapshot: &Snapshot, vault: &Vault, times: &[Tick]) -> Result<(), Failure> {
+pub async fn check_names(
+    args: &SelectionArgs,
+    snapshot: &Snapshot,
+    vault: &Vault,
+    times: &[Tick],
+) -> Result<(), Failure> {
     let mut names: BTreeSet<String> = BTreeSet::new();
     let mut unseen: Vec<&String> = {
         let known = tenants_with_keys(vault)?;
@@ -147,8 +156,11 @@ pub fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>)
 
 /// The names most like `name`, best first.
 fn near<'a>(name: &str, known: &[&'a str]) -> Vec<&'a str> {
-    let mut alike: Vec<(f64, &str)> =
-        known.iter().map(|known| (strsim::jaro_winkler(name, known), *known)).filter(|(alike, _)| *alike > ALIKE).collect();
+    let mut alike: Vec<(f64, &str)> = known
+        .iter()
+        .map(|known| (strsim::jaro_winkler(name, known), *known))
+        .filter(|(alike, _)| *alike > ALIKE)
+        .collect();
     alike.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     alike.into_iter().take(OFFERED).map(|(_, known)| known).collect()
 }

@@ -84,10 +84,7 @@ impl Shown {
             self.before.bytes += self.part.bytes;
         }
         self.part = Amount { records: status.records, bytes: status.bytes };
-        let done = Amount {
-            records: self.before.records + status.records,
-            bytes: self.before.bytes + status.bytes,
-        };
+        let done = Amount { records: self.before.records + status.records, bytes: self.before.bytes + status.bytes };
         if status.phase == Phase::Capture {
             self.captured = done;
         }

@@ -1,5 +1,7 @@
 //! The whole path on a real replica set: init, backup, writes, capture, and back to an instant before.
 
+#![allow(clippy::unwrap_used)]
+
 mod shop;
 
 use bson::doc;

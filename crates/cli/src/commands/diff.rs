@@ -48,22 +48,24 @@ struct Summary {
 pub async fn run(context: &Context, args: &DiffArgs) -> Result<Exit, Failure> {
     let scope = selecting::scope(&args.selection)?;
     let installation = Installation::open(context).await?;
-    let (vault, to) = match &args.to {
+    let (vault, from, to) = match &args.to {
         DiffEnd::Live => {
             let (vault, deployment) = installation.live(&args.source).await?;
+            // “latest” is what the archive held before it caught up.
+            let from = moment(&vault, &args.from, context).await?;
             let now = deployment.snapshot().await?;
             let watch = context.watch();
             let options = CaptureOptions { until: Until::Tick(now), ..CaptureOptions::default() };
             capture(&vault, &deployment, options, watch.monitor()).await?;
-            (vault, now)
+            (vault, from, now)
         }
         DiffEnd::At(time) => {
             let vault = installation.vault(&args.source).await?;
             let to = moment(&vault, time, context).await?;
-            (vault, to)
+            let from = moment(&vault, &args.from, context).await?;
+            (vault, from, to)
         }
     };
-    let from = moment(&vault, &args.from, context).await?;
     if from > to {
         return Err(Failure::usage(format!("--from ({from}) lies after --to ({to})")).hint("exchange the two"));
     }
@@ -118,9 +120,8 @@ fn print(context: &Context, interpreter: &dyn Interpreter, difference: &Differen
         DifferenceKind::Deleted => "delete",
     };
     let shown_id = (!difference.id.is_empty()).then(|| interpreter.display_id(&difference.id));
-    let value = |image: &Option<Vec<u8>>| {
-        image.as_ref().map(|image| super::document_of(interpreter, image)).transpose()
-    };
+    let value =
+        |image: &Option<Vec<u8>>| image.as_ref().map(|image| super::document_of(interpreter, image)).transpose();
     let (before, after) = (value(&difference.before)?, value(&difference.after)?);
     if context.output.is_json() {
         let id = shown_id.map(|text| serde_json::from_str(&text).unwrap_or(Value::String(text)));

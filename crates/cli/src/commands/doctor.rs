@@ -195,11 +195,9 @@ impl Findings {
                     self.fail(&check, &error.into());
                 }
             }
-            Err(backstay_archive::Error::NoVault { .. }) => self.warn(
-                &check,
-                "nothing is backed up yet",
-                format!("run backstay backup {}", source.name),
-            ),
+            Err(backstay_archive::Error::NoVault { .. }) => {
+                self.warn(&check, "nothing is backed up yet", format!("run backstay backup {}", source.name))
+            }
             Err(error) => self.fail(&check, &error.into()),
         }
     }
@@ -235,7 +233,8 @@ impl Findings {
                     .hint(format!("run backstay capture {}: it records the gap and scans again", source.name)),
             ),
             Some(resume) => {
-                let behind = Duration::from_secs(u64::from(position.committed.seconds().saturating_sub(resume.seconds())));
+                let behind =
+                    Duration::from_secs(u64::from(position.committed.seconds().saturating_sub(resume.seconds())));
                 let detail = format!("{holds}; capture is {} behind", duration(behind));
                 // With less than a quarter left, the next pause may be one too many.
                 match behind > window / 4 * 3 && behind > Duration::from_secs(600) {

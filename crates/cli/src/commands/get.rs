@@ -144,9 +144,10 @@ async fn incarnations(snapshot: &Snapshot, name: &str) -> Result<Vec<(Incarnatio
         let Some(incarnation) = Incarnation::from_record_id(&id) else { continue };
         let partition = Partition { namespace: Incarnation::SYSTEM, range: IdRange::only(&id) };
         let history = snapshot.history(&partition, &id, snapshot.through()).await?;
-        let had_name = history.iter().filter_map(|past| past.image.as_deref()).any(|image| {
-            snapshot.interpreter().describe(image).is_ok_and(|info| info.name == name)
-        });
+        let had_name = history
+            .iter()
+            .filter_map(|past| past.image.as_deref())
+            .any(|image| snapshot.interpreter().describe(image).is_ok_and(|info| info.name == name));
         if had_name {
             let last = history.last().filter(|last| last.image.is_none());
             found.push((incarnation, last.map(|last| last.version)));
@@ -167,8 +168,10 @@ fn missing(context: &Context, args: &GetArgs, at: Tick, versions: &[Past]) -> Fa
         None => Failure::failed(what),
     };
     match (before, after) {
-        (None, None) => failure.hint("the archive holds no version of it; an id is Extended JSON: 4711 is a number, \
-            '\"4711\"' a string"),
+        (None, None) => failure.hint(
+            "the archive holds no version of it; an id is Extended JSON: 4711 is a number, \
+            '\"4711\"' a string",
+        ),
         (_, Some(after)) => failure.hint(format!("its next version is of {}; --history shows all", when(after))),
         (Some(_), None) => failure.hint("--history shows all its versions"),
     }

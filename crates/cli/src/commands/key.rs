@@ -233,8 +233,7 @@ async fn shred(context: &Context, args: &KeyShredArgs) -> Result<Exit, Failure> 
     let keyring = vault.repository().keyring();
     let keys = keyring.shred(vault.id(), args.tenant.as_bytes(), installation.world().now())?;
     vault.forget_keys();
-    let shredded =
-        Shredded { source: vault.name(), tenant: &args.tenant, keys, tails, deleted, deleted_bytes };
+    let shredded = Shredded { source: vault.name(), tenant: &args.tenant, keys, tails, deleted, deleted_bytes };
     context.summary(&shredded, || match keys {
         0 => format!("the keys of tenant {} had been destroyed before", args.tenant),
         _ => format!(
@@ -276,7 +275,12 @@ async fn export(context: &Context, args: &KeyExportArgs) -> Result<Exit, Failure
         passphrase: words.is_some(),
     };
     context.document(&exported, || {
-        format!("wrote {}: it opens the data of tenant {} of {} and nothing else", exported.keyring, args.tenant, vault.name())
+        format!(
+            "wrote {}: it opens the data of tenant {} of {} and nothing else",
+            exported.keyring,
+            args.tenant,
+            vault.name()
+        )
     })?;
     Ok(Exit::Done)
 }

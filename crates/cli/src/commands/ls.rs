@@ -171,8 +171,12 @@ fn describe(listing: &Listing<'_>) -> String {
             vec![namespace.namespace.clone(), tenants, count(namespace.records), bytes(namespace.bytes)]
         })
         .collect();
-    let all: BTreeSet<&str> =
-        listing.namespaces.iter().flat_map(|namespace| &namespace.tenants).map(|tenant| tenant.tenant.as_str()).collect();
+    let all: BTreeSet<&str> = listing
+        .namespaces
+        .iter()
+        .flat_map(|namespace| &namespace.tenants)
+        .map(|tenant| tenant.tenant.as_str())
+        .collect();
     rows.push(vec!["in all".to_owned(), count(all.len() as u64), count(listing.records), bytes(listing.bytes)]);
     let mut text = table(&header, rows);
     let mut by_tenant: BTreeMap<&str, (u64, u64)> = BTreeMap::new();

@@ -12,9 +12,7 @@ mod report;
 use std::sync::Arc;
 
 use backstay_archive::Vault;
-use backstay_engine::{
-    ConflictPolicy, Destination, Error, ProofScope, Rename, RestoreReport, RestoreRequest, restore,
-};
+use backstay_engine::{ConflictPolicy, Destination, Error, ProofScope, Rename, RestoreReport, RestoreRequest, restore};
 use backstay_model::Tick;
 use backstay_mongodb::MongoDeployment;
 use backstay_source::{Source, Target};

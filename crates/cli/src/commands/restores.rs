@@ -74,7 +74,8 @@ fn find<'a>(all: &'a [Run], id: &str) -> Result<&'a Run, Failure> {
 }
 
 fn began(run: &Run) -> String {
-    u32::try_from(run.began).map_or_else(|_| run.began.to_string(), |second| rfc3339(backstay_model::Tick::new(second, 0)))
+    u32::try_from(run.began)
+        .map_or_else(|_| run.began.to_string(), |second| rfc3339(backstay_model::Tick::new(second, 0)))
 }
 
 fn at(run: &Run, zone: &TimeZone) -> String {
@@ -106,7 +107,16 @@ fn list(all: &[Run], zone: &TimeZone) -> String {
     let rows = all.iter().map(|run| {
         let id = run.id.get(..8).unwrap_or(&run.id).to_owned();
         let what = run.selection.clone();
-        vec![id, began(run), run.source.clone(), at(run, zone), what, run.target.clone(), count(run.written), state(run).into()]
+        vec![
+            id,
+            began(run),
+            run.source.clone(),
+            at(run, zone),
+            what,
+            run.target.clone(),
+            count(run.written),
+            state(run).into(),
+        ]
     });
     table(&header, rows)
 }

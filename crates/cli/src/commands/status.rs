@@ -197,7 +197,10 @@ fn describe(status: &Status, context: &Context) -> String {
                 backstay_engine::RunState::Failed => "failed",
             };
             let id = run.id.get(..8).unwrap_or(&run.id);
-            text.push_str(&format!("\n{}: last restore {id}, {} as of {}, {state}", source.source, run.selection, run.at));
+            text.push_str(&format!(
+                "\n{}: last restore {id}, {} as of {}, {state}",
+                source.source, run.selection, run.at
+            ));
         }
     }
     let Keys { keyring, active, retired, shredded } = &status.keys;

@@ -56,12 +56,8 @@ pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> 
 }
 
 fn describe(report: &VerifyReport, content: bool, elapsed: Duration) -> String {
-    let mut text = format!(
-        "checked {} objects, {}, in {}",
-        count(report.checked),
-        bytes(report.bytes),
-        duration(elapsed)
-    );
+    let mut text =
+        format!("checked {} objects, {}, in {}", count(report.checked), bytes(report.bytes), duration(elapsed));
     if content {
         text.push_str(&format!("; opened {} records and entries", count(report.records)));
     }

@@ -26,7 +26,9 @@ impl From<backstay_engine::Error> for Failure {
             Error::NoBase { source_name } => {
                 Failure::failed(message).hint(format!("take the base image first: backstay backup {source_name}"))
             }
-            Error::NothingSelected(_) => Failure::failed(message).hint("backstay ls SOURCE --at T shows what there was"),
+            Error::NothingSelected(_) => {
+                Failure::failed(message).hint("backstay ls SOURCE --at T shows what there was")
+            }
             Error::Conflict { .. } => Failure::failed(message).hint(
                 "what was written before stays and running it again goes on from there; --on-conflict skip leaves such \
                  records alone, --on-conflict overwrite writes over them",
@@ -65,7 +67,9 @@ impl From<backstay_archive::Error> for Failure {
                 let failure = Failure::from(source);
                 Failure { message: format!("{object}: {}", failure.message), ..failure }
             }
-            Error::Conflict(_) => Failure::new(Exit::Locked, message).hint("another process is at work here; try again"),
+            Error::Conflict(_) => {
+                Failure::new(Exit::Locked, message).hint("another process is at work here; try again")
+            }
             Error::Store(error) => error.into(),
             Error::Ledger(_) => Failure::failed(message).hint("backstay verify SOURCE tells more"),
         }
@@ -74,7 +78,11 @@ impl From<backstay_archive::Error> for Failure {
 
 /// The instant asked for, why it cannot be had, and the nearest that can.
 fn not_covered(at: Tick, why: &str, before: Option<Tick>, after: Option<Tick>) -> Failure {
-    let show = |tick: Tick| format!("{tick} ({})", rfc3339(tick));
+    let show = |tick: Tick| match tick.ordinal() {
+        // The end of a second, as people give it.
+        u32::MAX => rfc3339(tick),
+        _ => format!("{tick} ({})", rfc3339(tick)),
+    };
     let nearest = match (before, after) {
         (Some(before), Some(after)) => {
             format!("; the nearest that can are {} before and {} after", show(before), show(after))

@@ -86,14 +86,18 @@ fn namespaces(report: &RestoreReport) -> String {
     let numbers = |name: String, plan: &Plan, remark: String| {
         vec![name, count(plan.insert), count(plan.replace), count(plan.delete), count(plan.unchanged), remark]
     };
-    let mut rows: Vec<Vec<String>> = report.namespaces.iter().map(|namespace| {
-        let name = match namespace.target == namespace.namespace {
-            true => namespace.namespace.clone(),
-            false => format!("{} → {}", namespace.namespace, namespace.target),
-        };
-        let remark = if namespace.create { "is created" } else { "" };
-        numbers(name, &namespace.plan, remark.to_owned())
-    }).collect();
+    let mut rows: Vec<Vec<String>> = report
+        .namespaces
+        .iter()
+        .map(|namespace| {
+            let name = match namespace.target == namespace.namespace {
+                true => namespace.namespace.clone(),
+                false => format!("{} → {}", namespace.namespace, namespace.target),
+            };
+            let remark = if namespace.create { "is created" } else { "" };
+            numbers(name, &namespace.plan, remark.to_owned())
+        })
+        .collect();
     if rows.len() > 1 {
         rows.push(numbers("in all".to_owned(), &report.plan, String::new()));
     }

@@ -1,0 +1,98 @@
+//! The keyring on a real archive: pass phrases, rotation, a tenant's own keyring, and shredding.
+
+#![allow(clippy::unwrap_used)]
+
+mod shop;
+
+use backstay_testkit::Backstay;
+use bson::doc;
+use serde_json::Value;
+
+fn with(program: &Backstay, variables: &[(&str, &str)]) -> Backstay {
+    // The same folder, other variables: a second program in it.
+    let mut other = Backstay::new(env!("CARGO_BIN_EXE_backstay")).unwrap();
+    let yaml = std::fs::read_to_string(program.folder().join("backstay.yaml")).unwrap();
+    let folder = program.folder().display().to_string();
+    other
+        .configure(
+            &yaml
+                .replace("file:./archive", &format!("file:{folder}/archive"))
+                .replace("file: ./backstay.keys", &format!("file: {folder}/backstay.keys")),
+        )
+        .unwrap();
+    for (name, value) in variables {
+        other = other.env(name, value);
+    }
+    other
+}
+
+#[test]
+fn a_pass_phrase_guards_the_keyring() {
+    shop::runtime().block_on(async {
+        let Some(shop) = shop::open().await else { return };
+        shop.fill(2, 5).await;
+        let first = with(&shop.program, &[("BACKSTAY_PASSPHRASE", "open sesame")]);
+        assert_eq!(first.run(["init", "--json"]).unwrap().ok().json()["passphrase"], true);
+        first.run(["backup", "shop"]).unwrap().ok();
+        let none = shop.run(&["timeline", "shop", "--json"]).expect_code(12).json_error();
+        assert_eq!(none["code"], "wrong_key");
+        assert!(none["hint"].as_str().is_some_and(|hint| hint.contains("BACKSTAY_PASSPHRASE")), "{none}");
+        let wrong = with(&shop.program, &[("BACKSTAY_PASSPHRASE", "open barley")]);
+        let _ = wrong.run(["timeline", "shop"]).unwrap().expect_code(12);
+
+        let rotating = [("BACKSTAY_PASSPHRASE", "open sesame"), ("BACKSTAY_NEW_PASSPHRASE", "other words")];
+        with(&shop.program, &rotating).run(["key", "rotate"]).unwrap().ok();
+        let _ = first.run(["timeline", "shop"]).unwrap().expect_code(12);
+        with(&shop.program, &[("BACKSTAY_PASSPHRASE", "other words")]).run(["timeline", "shop"]).unwrap().ok();
+    });
+}
+
+#[test]
+fn a_shredded_tenant_is_gone_and_the_others_are_not() {
+    shop::runtime().block_on(async {
+        let Some(shop) = shop::open().await else { return };
+        shop.fill(3, 10).await;
+        shop.json(&["init"]);
+        shop.json(&["backup", "shop"]);
+        shop.orders().update_many(doc! {}, doc! { "$set": { "seen": true } }).await.unwrap();
+        let at = shop.now().await;
+        shop.json(&["capture", "shop", "--until", "now"]);
+
+        let keys = shop.json(&["key", "list"]);
+        let of = |keys: &Value, tenant: &str| -> Vec<(u64, String)> {
+            let keys = keys["keys"].as_array().unwrap().iter().filter(|key| key["tenant"] == tenant);
+            keys.map(|key| (key["generation"].as_u64().unwrap(), key["state"].as_str().unwrap().to_owned())).collect()
+        };
+        assert_eq!(of(&keys, "t1"), [(1, "active".to_owned())]);
+        shop.json(&["key", "rotate", "--tenant", "t1"]);
+        let rotated = of(&shop.json(&["key", "list"]), "t1");
+        assert_eq!(rotated, [(1, "retired".to_owned()), (2, "active".to_owned())]);
+        let unknown = shop.run(&["key", "rotate", "--tenant", "t9", "--json"]).expect_code(1).json_error();
+        assert!(unknown["hint"].as_str().is_some_and(|hint| hint.contains("t1")), "{unknown}");
+
+        shop.json(&["key", "export", "--tenant", "t1", "--to", "t1.keys"]);
+        let mode = std::os::unix::fs::PermissionsExt::mode(
+            &std::fs::metadata(shop.program.folder().join("t1.keys")).unwrap().permissions(),
+        );
+        assert_eq!(mode & 0o777, 0o600);
+
+        let _ = shop.run(&["key", "shred", "--tenant", "t2"]).expect_code(14);
+        let shredded = shop.json(&["key", "shred", "--tenant", "t2", "--yes"]);
+        assert_eq!(shredded["keys"], 1, "{shredded}");
+        assert!(shredded["tails"].as_u64().is_some_and(|tails| tails > 0), "{shredded}");
+        let lost = shop.run(&["ls", "shop", "--at", &at, "--tenant", "t2", "--json"]).expect_code(12).json_error();
+        assert!(lost["message"].as_str().is_some_and(|text| text.contains("were shredded")), "{lost}");
+        let kept = shop.json(&["restore", "shop", "--at", &at, "--tenant", "t1", "--in-place", "--preview"]);
+        assert_eq!(kept["plan"]["insert"], 0, "{kept}");
+        assert_eq!(shop.json(&["ls", "shop", "--at", &at, "--tenant", "t0"])["records"], 10);
+
+        // Everything at once would leave the tenant out without a word, or delete its live records: it is refused.
+        let all = shop.run(&["restore", "shop", "--at", &at, "--into", &shop.set.uri(), "--preview", "--json"]);
+        let refused = all.expect_code(12).json_error();
+        assert!(refused["hint"].as_str().is_some_and(|hint| hint.contains("--tenant")), "{refused}");
+
+        // Capture goes on.
+        shop.orders().update_many(doc! { "_id": { "$lt": 6 } }, doc! { "$set": { "later": true } }).await.unwrap();
+        shop.json(&["capture", "shop", "--until", "now"]);
+    });
+}
