@@ -183,6 +183,8 @@ impl Lane {
     async fn write(&self, write: &Write, kind: Kind, number: u32) -> Result<()> {
         let collection: Collection<RawDocumentBuf> = self.client.database(DATABASE).collection(kind.collection());
         let filter = doc! { "_id": kind.id(number) };
+        // Between the accident and its closing the victim's writers find documents gone, and so does nobody else.
+        let expected = |found: u64| found == 1 || tenant(number) == VICTIM;
         let revision = match write {
             Write::Insert => {
                 collection.insert_one(kind.document(number, 1)).await?;
@@ -191,12 +193,12 @@ impl Lane {
             Write::Change => {
                 let revision = self.revision(kind, number) + 1;
                 let done = collection.update_one(filter, kind.change(number, revision)).await?;
-                ensure!(done.matched_count == 1, "there is no {} in {kind} to change", kind.id(number));
+                ensure!(expected(done.matched_count), "there is no {} in {kind} to change", kind.id(number));
                 revision
             }
             Write::Delete => {
                 let done = collection.delete_one(filter).await?;
-                ensure!(done.deleted_count == 1, "there is no {} in {kind} to delete", kind.id(number));
+                ensure!(expected(done.deleted_count), "there is no {} in {kind} to delete", kind.id(number));
                 0
             }
         };
