@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use backstay_archive::Selection;
-use backstay_model::{IdRange, Incarnation, Interpreter, RecordBatch};
+use backstay_model::{Incarnation, Interpreter, RecordBatch};
 use backstay_seal::Digest;
 use backstay_source::Target;
 use serde::{Deserialize, Serialize};
@@ -112,7 +112,7 @@ pub(crate) async fn read_back(
     let mut total = Digest::default();
     let mut count = 0;
     let mut hashing: JoinSet<(Digest, u64)> = JoinSet::new();
-    let mut records = target.scan(name, &IdRange::all(), scope.only_tenant(name)).await?;
+    let mut records = target.scan_unordered(name, scope.only_tenant(name)).await?;
     loop {
         monitor.check()?;
         let mut batch = RecordBatch::default();

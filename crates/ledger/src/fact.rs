@@ -36,7 +36,8 @@ impl Shape {
     }
 }
 
-/// A stretch of one namespace whose complete state a base run holds.
+/// A stretch of one namespace whose state a base run holds: completely, together with the other base runs of its scan whose
+/// covers share ids with it.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 #[cbor(map)]
 pub struct Cover {

@@ -1,0 +1,177 @@
+//! Comparing the source with what the archive says of it: a later scan, or one over a gap.
+
+use std::sync::Arc;
+
+use backstay_archive::{BaseWriter, Partition, Selection, Snapshot, Vault};
+use backstay_ledger::Fact;
+use backstay_model::{Incarnation, Interpreter, RecordBatch, Tenant, Tick, crash_point};
+use backstay_source::{Error as SourceError, Namespace, Source};
+
+use crate::backup::{BackupReport, find_again, follow_through};
+use crate::compare::{Comparison, Pair};
+use crate::monitor::Meter;
+use crate::scan::{Clock, RangeScan};
+use crate::{Error, Monitor, Phase, Result};
+
+/// Comparing the source with the archive.
+pub(super) struct DriftJob<'a> {
+    pub vault: &'a Vault,
+    pub source: &'a dyn Source,
+    pub monitor: &'a Monitor,
+    pub interpreter: Arc<dyn Interpreter>,
+    pub writer: BaseWriter,
+    pub meter: Meter,
+    pub report: BackupReport,
+    pub differences: u64,
+}
+
+impl DriftJob<'_> {
+    /// Returns the tick from which the archive and the source agree.
+    pub async fn run(&mut self) -> Result<Tick> {
+        let world = self.vault.repository().world().clone();
+        let before = self.source.namespaces().await?;
+        let mut clock = Clock::start(self.source, world.as_ref()).await?;
+        let mut snapshot = self.archive_at(clock.last).await?;
+        let after = self.source.namespaces().await?;
+        self.compare_definitions(&snapshot, &before, &after, clock.last).await?;
+        self.meter = Meter::new(self.monitor, Phase::Scan, Some(after.iter().map(|ns| ns.bytes).sum()));
+        self.report.namespaces = before.len() as u64;
+        for mut namespace in before {
+            let view = snapshot.believed(clock.last).await?;
+            for partition in view.partitions(namespace.incarnation, &Selection::default()).await? {
+                let mut attempts = 0;
+                loop {
+                    let at = clock.fresh(self.source, world.as_ref()).await?;
+                    if at != snapshot.through() {
+                        snapshot = self.archive_at(at).await?;
+                    }
+                    match self.compare(&snapshot, &namespace, &partition, at).await {
+                        Ok(()) => break,
+                        // The partition begins anew; what was found before is found again and counted once.
+                        Err(Error::Source(SourceError::SnapshotTooOld(_))) if attempts < 5 => {
+                            attempts += 1;
+                            clock.renew(self.source, world.as_ref()).await?;
+                        }
+                        // What a gap did to it is held for no instant before it was dropped or renamed.
+                        Err(Error::Source(SourceError::NamespaceChanged { .. })) => {
+                            let moved = find_again(self.source, &namespace).await?;
+                            clock.renew(self.source, world.as_ref()).await?;
+                            match moved {
+                                Some(moved) => namespace = moved,
+                                None => break,
+                            }
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                if self.writer.is_full() {
+                    self.store().await?;
+                }
+            }
+        }
+        self.store().await?;
+        if snapshot.through() < clock.last {
+            self.archive_at(clock.last).await?;
+        }
+        Ok(clock.last)
+    }
+
+    /// What the archive says as of `at`, after everything up to there was captured.
+    async fn archive_at(&self, at: Tick) -> Result<Snapshot> {
+        follow_through(self.vault, self.source, at, self.monitor).await?;
+        Ok(self.vault.snapshot(Arc::clone(&self.interpreter), at).await?)
+    }
+
+    async fn compare(
+        &mut self,
+        snapshot: &Snapshot,
+        namespace: &Namespace,
+        partition: &Partition,
+        at: Tick,
+    ) -> Result<()> {
+        let world = self.vault.repository().world().clone();
+        let archived = snapshot.believed(at).await?.load(partition, &Selection::default()).await?;
+        let mut comparison = Comparison::new(&archived);
+        let mut scan = RangeScan::new(self.source, world.as_ref(), namespace, partition.range.clone(), at);
+        let mut changed = RecordBatch::default();
+        let mut gone: Vec<(Tenant, Vec<u8>)> = Vec::new();
+        let (mut records, mut bytes, mut moved) = (0, 0, 0);
+        let mut sink = |pair: Pair<'_>| match pair {
+            Pair::Archived { tenant, id, .. } => gone.push((tenant.clone(), id.to_vec())),
+            Pair::Live { id, image } => changed.push(id, image),
+            Pair::Different { tenant, id, live, .. } => {
+                let mut scratch = String::new();
+                if self.interpreter.tenant(&namespace.name, live, &mut scratch) != tenant.as_str() {
+                    gone.push((tenant.clone(), id.to_vec()));
+                    moved += 1;
+                }
+                changed.push(id, live);
+            }
+            Pair::Same => {}
+        };
+        loop {
+            let mut batch = RecordBatch::default();
+            let more = scan.next(&mut batch, None, self.monitor).await?;
+            let batch_bytes: u64 = batch.iter().map(|(_, image)| image.len() as u64).sum();
+            records += batch.len() as u64;
+            bytes += batch_bytes;
+            self.meter.add(batch.len() as u64, batch_bytes);
+            comparison.batch(&batch, &mut sink);
+            if !more {
+                break;
+            }
+        }
+        comparison.rest(&mut sink);
+        self.report.records += records;
+        self.report.source_bytes += bytes;
+        self.differences += changed.len() as u64 + gone.len() as u64 - moved;
+        for (tenant, id) in gone {
+            self.writer.push_absent(namespace.incarnation, at, tenant.as_str(), &id);
+        }
+        let mut scratch = String::new();
+        self.writer.push(namespace.incarnation, at, changed, |image, owner| {
+            owner(self.interpreter.tenant(&namespace.name, image, &mut scratch));
+        });
+        Ok(())
+    }
+
+    /// A definition counts as different only when it stood still while the tick was taken: what changed around it is in
+    /// the feed.
+    async fn compare_definitions(
+        &mut self,
+        snapshot: &Snapshot,
+        before: &[Namespace],
+        after: &[Namespace],
+        at: Tick,
+    ) -> Result<()> {
+        let archived = snapshot.believed(at).await?.definitions().await?;
+        let mut batch = RecordBatch::default();
+        for namespace in before.iter().filter(|namespace| after.iter().any(|a| a.definition == namespace.definition)) {
+            let known = archived.iter().find(|definition| definition.incarnation == namespace.incarnation);
+            if known.is_none_or(|definition| definition.image != namespace.definition) {
+                batch.push(&namespace.incarnation.record_id(), &namespace.definition);
+            }
+        }
+        for definition in archived {
+            let exists = |list: &[Namespace]| list.iter().any(|n| n.incarnation == definition.incarnation);
+            if !exists(before) && !exists(after) {
+                let id = definition.incarnation.record_id();
+                self.writer.push_absent(Incarnation::SYSTEM, at, Tenant::SYSTEM_NAME, &id);
+                self.differences += 1;
+            }
+        }
+        self.differences += batch.len() as u64;
+        self.writer.push(Incarnation::SYSTEM, at, batch, |_, owner| owner(Tenant::SYSTEM_NAME));
+        Ok(())
+    }
+
+    async fn store(&mut self) -> Result<()> {
+        if let Some(segment) = self.writer.write().await? {
+            crash_point("backup.segment-stored");
+            self.report.stored_bytes += segment.info.bytes;
+            self.vault.commit(|_| Ok(vec![Fact::SegmentAdded(segment.info.clone())])).await?;
+            crash_point("backup.segment-committed");
+        }
+        Ok(())
+    }
+}
