@@ -119,8 +119,9 @@ pub fn run(cli: Cli, environment: Environment, output: Arc<Output>) -> Result<Ex
         let context = Context { global: cli.global, environment, output, now: Zoned::now(), stop };
         dispatch(&context, cli.command).await
     });
-    // A question that nobody answers must not keep the program from ending.
-    runtime.shutdown_background();
+    // The process is about to end. Taking the threads down first would wait for a question that nobody answers, and let
+    // the driver's own tasks, such as closing cursors, find their connections gone and panic on stderr.
+    std::mem::forget(runtime);
     result
 }
 
