@@ -150,8 +150,8 @@ async fn prove_the_preview(shell: &Shell, client: &Client, before: &Documents, p
     ensure!(said == numbers, "the preview would write {said:?}, but the damage is {damage:?}");
     let [insert, replace, delete] = numbers;
     shell.proved(&format!(
-        "that is the damage and nothing else: against what the server said before, {insert} documents of {VICTIM} are \
-         missing, {replace} differ, {delete} are too many"
+        "that is the damage and nothing else: of what the server had said before, {insert} documents are missing now \
+         and {replace} are different; {delete} more than then"
     ));
     Ok(())
 }
