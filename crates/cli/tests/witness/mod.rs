@@ -128,6 +128,16 @@ pub async fn definitions(client: &Client, databases: &[&str]) -> BTreeMap<String
             if name.starts_with("system.") {
                 continue;
             }
+            // `collMod` writes defaults out, `create` does not: they mean the same.
+            if let Ok(options) = entry.get_document_mut("options") {
+                let is_default = |name: &str, value: &bson::Bson| match name {
+                    "validator" => value.as_document().is_some_and(Document::is_empty),
+                    "validationLevel" => value.as_str() == Some("strict"),
+                    "validationAction" => value.as_str() == Some("error"),
+                    _ => false,
+                };
+                *options = std::mem::take(options).into_iter().filter(|(name, value)| !is_default(name, value)).collect();
+            }
             entry.remove("info");
             entry.remove("idIndex");
             let mut indexes = Vec::new();
