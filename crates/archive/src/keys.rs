@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use backstay_seal::{DataKey, KeyId, Keyring, Result};
+use backstay_seal::{DataKey, Error, KeyId, Keyring, Result};
 
 pub(crate) struct Keys {
     keyring: Arc<Keyring>,
@@ -29,6 +29,11 @@ impl Keys {
         let key = Arc::new(self.keyring.key(id)?);
         held.insert(id, Arc::clone(&key));
         Ok(key)
+    }
+
+    /// True when this key was destroyed on purpose.
+    pub fn is_shredded(&self, id: KeyId) -> bool {
+        matches!(self.key(id), Err(Error::Shredded { .. }))
     }
 
     /// The keys to seal with for these tenants, in the same order; made durably where there are none.

@@ -7,7 +7,7 @@ pub struct Limits {
     /// Raw tail entries that a table in memory may be made of. What a source has changed since the last compaction is
     /// held in memory up to this size; beyond it, tails are sorted into runs first.
     pub tail_budget: u64,
-    /// Records that a base segment is made of. 64 MiB gives each of 200 tenants five full blocks, and fits in memory
+    /// Records that a base segment is made of. 48 MiB gives each of 200 tenants four blocks, and fits in memory
     /// twice.
     pub chunk: usize,
     /// A partition is not cut further while its blocks hold at most this many bytes; the pieces hold half of it.
@@ -16,6 +16,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { tail_budget: 48 << 20, chunk: 64 << 20, partition: 96 << 20 }
+        Limits { tail_budget: 48 << 20, chunk: 48 << 20, partition: 64 << 20 }
     }
 }

@@ -52,7 +52,7 @@ pub(crate) async fn gather(
         let run = inner.open_run(reference).await?;
         let mut wanted = Vec::new();
         let mut places = Vec::new();
-        for tenant in run.tenants_of(namespace).filter(|tenant| selection.has_tenant(&tenant.name)) {
+        for tenant in run.selected(namespace, selection, &inner.keys) {
             let page = run.page(tenant, &inner.keys).await?;
             let mut numbers = Vec::new();
             for (number, block) in page.blocks.iter().enumerate() {

@@ -51,7 +51,7 @@ async fn cut(
     let mut blocks: Vec<(Vec<u8>, u64)> = Vec::new();
     for reference in runs {
         let run = snapshot.open(reference).await?;
-        for tenant in run.tenants_of(namespace).filter(|tenant| selection.has_tenant(&tenant.name)) {
+        for tenant in run.selected(namespace, selection, &snapshot.inner.keys) {
             for block in &run.page(tenant, &snapshot.inner.keys).await?.blocks {
                 if let Some((block_namespace, id)) = split_key(&block.first_key)
                     && block_namespace == namespace

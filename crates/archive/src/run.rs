@@ -15,7 +15,7 @@ use backstay_store::Store;
 use bytes::Bytes;
 
 use crate::keys::Keys;
-use crate::{Error, Result};
+use crate::{Error, Result, Selection};
 
 /// How much of a run's end is read at once, hoping that the directory and the index pages are in it.
 const END_LEN: u64 = 512 * 1024;
@@ -60,8 +60,21 @@ impl Run {
     }
 
     /// The tenants that have versions of `namespace` here.
-    pub fn tenants_of(&self, namespace: Incarnation) -> impl Iterator<Item = &TenantEntry> {
+    fn tenants_of(&self, namespace: Incarnation) -> impl Iterator<Item = &TenantEntry> {
         self.directory.tenants.iter().filter(move |tenant| tenant.has(namespace))
+    }
+
+    /// The tenants that have versions of `namespace` here and are selected. Where none is named, those whose keys were
+    /// shredded are left out: nobody can read them any more.
+    pub fn selected<'a>(
+        &'a self,
+        namespace: Incarnation,
+        selection: &'a Selection,
+        keys: &'a Keys,
+    ) -> impl Iterator<Item = &'a TenantEntry> {
+        self.tenants_of(namespace).filter(move |tenant| {
+            selection.has_tenant(&tenant.name) && (selection.tenants.is_some() || !keys.is_shredded(tenant.key_id()))
+        })
     }
 
     /// The index page of a tenant.

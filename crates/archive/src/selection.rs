@@ -13,6 +13,8 @@ pub type Predicate = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
 pub struct Selection {
     /// Only records of these tenants.
     pub tenants: Option<BTreeSet<String>>,
+    /// No records of these tenants: those whose keys were shredded cannot be read, so they must not be taken for absent.
+    pub without: Arc<BTreeSet<String>>,
     /// Only records with these ids (memcomparable, ascending, no duplicates).
     pub ids: Option<Arc<Vec<Vec<u8>>>>,
     /// Only records that this accepts.
@@ -22,11 +24,12 @@ pub struct Selection {
 impl Selection {
     /// True when nothing is left out.
     pub fn is_all(&self) -> bool {
-        self.tenants.is_none() && self.ids.is_none() && self.predicate.is_none()
+        self.tenants.is_none() && self.without.is_empty() && self.ids.is_none() && self.predicate.is_none()
     }
 
-    pub(crate) fn has_tenant(&self, name: &str) -> bool {
-        self.tenants.as_ref().is_none_or(|tenants| tenants.contains(name))
+    /// True when records of this tenant are meant.
+    pub fn has_tenant(&self, name: &str) -> bool {
+        self.tenants.as_ref().is_none_or(|tenants| tenants.contains(name)) && !self.without.contains(name)
     }
 
     pub(crate) fn has_id(&self, id: &[u8]) -> bool {

@@ -75,7 +75,8 @@ impl Layers {
     /// The runs that may hold versions of this stretch up to and with `through`.
     pub fn relevant(&self, namespace: Incarnation, range: &IdRange, through: Tick) -> impl Iterator<Item = &RunRef> {
         let covers = self.covers.get(&namespace).into_iter().flatten();
-        let mut base: Vec<usize> = covers.filter(|(_, cover)| overlap(cover, range)).map(|(number, _)| *number).collect();
+        let mut base: Vec<usize> =
+            covers.filter(|(_, cover)| overlap(cover, range)).map(|(number, _)| *number).collect();
         base.sort_unstable();
         base.dedup();
         let deltas = self.deltas.iter().filter(move |run| run.info.first <= through);

@@ -1,5 +1,6 @@
 //! The vault of one source: its chain, its segments, its keys. Cheap to clone; all handles share one chain.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use backstay_ledger::{Chain, Draft, Fact, SegmentInfo, Shape, VaultState, Writer};
@@ -280,6 +281,14 @@ impl Vault {
         };
         self.inner.store().create(&path, Bytes::from(file)).await?;
         Ok(Some(info))
+    }
+
+    /// The tenants of which keys were shredded: what was archived of them under those keys cannot be read any more.
+    pub fn shredded_tenants(&self) -> Result<BTreeSet<String>> {
+        let key_error = |source| Error::Key { object: format!("the vault of `{}`", self.name()), source };
+        let entries = self.repository().keyring.entries().map_err(key_error)?;
+        let shredded = entries.into_iter().filter(|key| key.vault == Some(self.id()) && key.shredded.is_some());
+        Ok(shredded.filter_map(|key| String::from_utf8(key.tenant?).ok()).collect())
     }
 
     /// Forgets the keys at hand, so that a rotation or a shredding takes effect.

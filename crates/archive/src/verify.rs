@@ -122,7 +122,11 @@ fn problem(path: String, error: &Error) -> Problem {
         Error::Store(_) => "unreadable",
         _ => "altered",
     };
-    Problem { kind: kind.to_owned(), object: path, detail: error.to_string() }
+    let detail = match error {
+        Error::Damaged { object, why } if *object == path => why.clone(),
+        other => other.to_string(),
+    };
+    Problem { kind: kind.to_owned(), object: path, detail }
 }
 
 async fn check_segment(inner: &Arc<Inner>, info: &Arc<SegmentInfo>, content: bool) -> Result<u64> {
@@ -161,6 +165,9 @@ fn check_run(inner: &Inner, path: &str, file: &Bytes, info: &SegmentInfo) -> Res
     let mut sealed = slice(file, trailer.offset, trailer.len).to_vec();
     let directory = RunDirectory::open(&header, inner.vault_key(), &mut sealed).map_err(segment_error)?;
     let parts = parallel::map(&directory.tenants, |tenant| {
+        if inner.keys.is_shredded(tenant.key_id()) {
+            return Ok(None);
+        }
         let key_error = |source| Error::Key { object: format!("{path} (tenant `{}`)", tenant.name), source };
         let key = inner.keys.key(tenant.key_id()).map_err(key_error)?;
         let mut sealed = slice(file, tenant.index_offset, tenant.index_len).to_vec();
@@ -183,13 +190,18 @@ fn check_run(inner: &Inner, path: &str, file: &Bytes, info: &SegmentInfo) -> Res
                 }
             }
         }
-        Ok::<_, Error>((digest, entries))
+        Ok::<_, Error>(Some((digest, entries)))
     })?;
+    let shredded = parts.iter().any(Option::is_none);
     let mut digest = Digest::default();
     let mut entries = 0;
-    for (part, count) in parts {
+    for (part, count) in parts.into_iter().flatten() {
         digest.combine(&part);
         entries += count;
+    }
+    if shredded {
+        // What is left opens; sums over all tenants cannot be made any more.
+        return Ok(entries);
     }
     if let Some(expected) = directory.digest().map_err(segment_error)?
         && expected != digest

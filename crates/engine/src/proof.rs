@@ -1,6 +1,5 @@
 //! Proving a restore: what the archive says and what the target answers, each as one digest.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use backstay_archive::Selection;
@@ -70,11 +69,9 @@ impl LiveScope {
     /// True when the live record is one of those meant.
     pub fn has(&self, id: &[u8], image: &[u8], scratch: &mut String) -> bool {
         let selection = &self.selection;
-        let tenant = |tenants: &BTreeSet<String>, scratch: &mut String| {
-            tenants.contains(self.interpreter.tenant(&self.name, image, scratch))
-        };
+        let any_tenant = selection.tenants.is_none() && selection.without.is_empty();
         self.left.binary_search_by(|known| known.as_slice().cmp(id)).is_err()
-            && selection.tenants.as_ref().is_none_or(|tenants| tenant(tenants, scratch))
+            && (any_tenant || selection.has_tenant(self.interpreter.tenant(&self.name, image, scratch)))
             && selection.ids.as_ref().is_none_or(|ids| ids.binary_search_by(|known| known.as_slice().cmp(id)).is_ok())
             && selection.predicate.as_ref().is_none_or(|predicate| predicate(image))
     }

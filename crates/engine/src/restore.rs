@@ -150,6 +150,7 @@ pub async fn restore(
     request: &RestoreRequest,
     monitor: &Monitor,
 ) -> Result<RestoreReport> {
+    let (request, shredded) = &without_shredded(vault, request)?;
     let world = vault.repository().world().clone();
     let (began, began_ms) = (world.now(), world.elapsed_ms());
     let now = match (&request.destination, source) {
@@ -178,6 +179,7 @@ pub async fn restore(
         snapshot,
         view,
     };
+    job.report.notes.extend(shredded.clone());
     job.note_what_stays(&definitions);
     let mut run = Run {
         id: id.clone(),
@@ -219,6 +221,20 @@ pub async fn restore(
         }
     }
     result.map(|()| report)
+}
+
+/// The request without the tenants whose keys were shredded, and a note of who they are. What is archived of them cannot
+/// be read; taking it for absent would delete what they have now. A request that names its tenants stays as it is.
+fn without_shredded(vault: &Vault, request: &RestoreRequest) -> Result<(RestoreRequest, Option<String>)> {
+    let mut request = request.clone();
+    let shredded = vault.shredded_tenants()?;
+    if request.scope.selection.tenants.is_some() || shredded.is_empty() {
+        return Ok((request, None));
+    }
+    let names: Vec<&str> = shredded.iter().map(String::as_str).collect();
+    let note = format!("left out, because their keys were shredded: {}", names.join(", "));
+    request.scope.selection.without = Arc::new(shredded);
+    Ok((request, Some(note)))
 }
 
 /// Captures everything that the source has committed up to this moment, and returns up to where.

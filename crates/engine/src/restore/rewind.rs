@@ -133,7 +133,7 @@ impl Job<'_> {
         match then.get(id) {
             None => Wanted::Nothing,
             Some((tenant, image)) => {
-                let selected = selection.tenants.as_ref().is_none_or(|tenants| tenants.contains(tenant.as_str()))
+                let selected = selection.has_tenant(tenant.as_str())
                     && selection.predicate.as_ref().is_none_or(|predicate| predicate(image));
                 if selected { Wanted::Image(image) } else { Wanted::NotSelected }
             }
