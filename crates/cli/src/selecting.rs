@@ -56,7 +56,7 @@ fn selection(args: &SelectionArgs) -> Result<Selection, Failure> {
             Some(predicate)
         }
     };
-    Ok(Selection { tenants, ids, predicate })
+    Ok(Selection { tenants, ids, predicate, ..Selection::default() })
 }
 
 /// The memcomparable form of an id.
