@@ -20,6 +20,8 @@ pub mod toy;
 pub mod workload;
 mod world;
 
+/// The contract that the toy keeps, for tests in rooms that do not know it.
+pub use backstay_source as source;
 pub use chance::Chance;
 pub use faulty::{Fault, FaultyStore};
 pub use oracle::{Event, Oracle, Truth};

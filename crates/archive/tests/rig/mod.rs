@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use backstay_archive::{BaseWriter, Limits, Partition, Repository, Selection, Snapshot, Vault, View};
 use backstay_ledger::Fact;
-use backstay_model::{Body, IdRange, Incarnation, Interpreter, RecordBatch, Tick, Version, World};
+use backstay_model::{Body, EntryBatch, IdRange, Incarnation, Interpreter, RecordBatch, Tick, Version, World};
 use backstay_seal::{Digest, Keyring};
+use backstay_sim::source::{Source, Start};
 use backstay_sim::toy::{Operation, Record, Toy, ToyInterpreter, ToySource, TransactionId};
 use backstay_sim::workload::{Action, IDS, TENANTS};
 use backstay_sim::{Chance, FaultyStore, Oracle, SimWorld, Truth};
-use backstay_source::{EntryBatch, Source, Start};
 use backstay_store::Store;
 use bytes::Bytes;
 
