@@ -166,6 +166,7 @@ fn encode(inner: &Inner, chunk: Chunk, scan: [u8; 16], shape: Shape) -> Result<(
     });
     let parts: Vec<TenantPart> = parts.map_err(|error| Error::segment(&path, error))?;
     let mut run = RunWriter::new(header);
+    run.reserve(&parts);
     for part in parts {
         run.push(part);
     }

@@ -308,8 +308,10 @@ fn encode(inner: &Inner, by_tenant: BTreeMap<Tenant, Vec<Filed<'_>>>, first: Tic
         }
         part.finish()
     });
+    let parts = parts.map_err(|error: backstay_segment::Error| Error::segment(&path, error))?;
     let mut run = RunWriter::new(header);
-    for part in parts.map_err(|error: backstay_segment::Error| Error::segment(&path, error))? {
+    run.reserve(&parts);
+    for part in parts {
         run.push(part);
     }
     let (entries, raw_bytes) = (run.entries(), run.raw_bytes());

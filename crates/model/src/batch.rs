@@ -19,6 +19,12 @@ impl RecordBatch {
         RecordBatch { data: Vec::with_capacity(bytes), records: Vec::new() }
     }
 
+    /// Makes room for `records` more records of `bytes` in all, so that adding them moves nothing.
+    pub fn reserve(&mut self, records: usize, bytes: usize) {
+        self.data.reserve_exact(bytes);
+        self.records.reserve_exact(records);
+    }
+
     /// Adds a record: `encode_id` appends the id's memcomparable form to the buffer it is given. A failed encoding
     /// leaves the batch as it was.
     pub fn push_with<E>(
@@ -98,6 +104,11 @@ pub struct EntryBatch {
 }
 
 impl EntryBatch {
+    /// Makes room for `bytes` more of entries, so that adding them moves nothing.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.data.reserve_exact(bytes);
+    }
+
     /// Adds a raw entry that became visible at `visible`.
     pub fn push(&mut self, visible: Tick, entry: &[u8]) {
         let start = self.data.len();

@@ -28,7 +28,8 @@ pub struct Checkup {
 impl Connection {
     pub(crate) async fn checkup(&self) -> Result<Checkup> {
         let hello = self.hello().await?;
-        let clock = hello.get_datetime("localTime").map_err(|_| unexpected_reply("asking for the time", "localTime"))?;
+        let clock =
+            hello.get_datetime("localTime").map_err(|_| unexpected_reply("asking for the time", "localTime"))?;
         let what = "asking what the credentials allow";
         let status = doc! { "connectionStatus": 1, "showPrivileges": true };
         let status = self.command("admin", status, what).await?;

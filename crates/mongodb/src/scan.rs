@@ -226,6 +226,9 @@ impl Scan {
     fn take(&mut self, reply: &RawBatch, batch: &mut RecordBatch) -> Result<()> {
         let reading = || format!("reading {}", self.name);
         let documents = reply.doc_slices().map_err(|_| unexpected_reply(&reading(), "cursor"))?;
+        // An array's own field names take about what the ids do.
+        let bytes = documents.as_bytes().len();
+        batch.reserve(bytes / usize::try_from(self.request.average.max(16)).unwrap_or(usize::MAX) + 16, bytes);
         for document in documents {
             let document = document.ok().and_then(|value| value.as_document());
             let image = document.ok_or_else(|| unexpected_reply(&reading(), "batch"))?.as_bytes();

@@ -94,7 +94,9 @@ impl OplogTail {
 
     async fn take(&mut self, reply: &RawBatch, batch: &mut EntryBatch) -> Result<()> {
         let wrong = || unexpected_reply(FOLLOWING, "cursor");
-        for document in reply.doc_slices().map_err(|_| wrong())? {
+        let documents = reply.doc_slices().map_err(|_| wrong())?;
+        batch.reserve(documents.as_bytes().len());
+        for document in documents {
             let raw = document.ok().and_then(|value| value.as_document()).ok_or_else(wrong)?.as_bytes();
             let entry = header(raw)?;
             if entry.ts <= self.position {

@@ -29,6 +29,13 @@ pub struct TenantPart {
     pub(crate) raw_bytes: u64,
 }
 
+impl TenantPart {
+    /// How many bytes it takes in the file.
+    pub fn stored_bytes(&self) -> usize {
+        self.blocks.len() + self.index.len()
+    }
+}
+
 /// Compresses and seals the versions of one tenant, which arrive in the order of keys, newest version first.
 pub struct PartWriter {
     name: String,

@@ -28,9 +28,9 @@ impl RunWriter {
         RunWriter { header, bytes, indexes: Vec::new(), tenants: Vec::new(), digest, entries: 0, raw_bytes: 0 }
     }
 
-    /// Makes room for `bytes` more, so that large parts are not copied again and again.
-    pub fn reserve(&mut self, bytes: usize) {
-        self.bytes.reserve(bytes);
+    /// Makes room for `parts` and the directory, so that what is large is not moved again and again.
+    pub fn reserve(&mut self, parts: &[TenantPart]) {
+        self.bytes.reserve_exact(parts.iter().map(|part| part.stored_bytes() + 256).sum::<usize>() + 8192);
     }
 
     /// Adds a tenant's part. Parts arrive in the order of their tenants' names.

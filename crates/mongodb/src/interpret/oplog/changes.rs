@@ -128,12 +128,12 @@ impl Reading<'_> {
 
     fn replacement(&mut self, namespace: Incarnation, operation: &Operation<'_>, o2: &[u8]) -> Result<()> {
         let owner = &self.scope.namespace(operation.ns).owner;
-        let has_id = raw::find(operation.o, b"_id")?.is_some();
+        let first = raw::elements(operation.o)?.next().transpose()?;
         let completed;
-        let image = if has_id {
+        let image = if first.is_some_and(|first| first.name == b"_id") {
             operation.o
         } else {
-            completed = with_id(operation.o, o2)?;
+            completed = with_id_first(operation.o, o2)?;
             &completed
         };
         let tenant = TenantHint::Known(owner.of(image)?);
@@ -239,14 +239,25 @@ fn no_uuid(ns: &str) -> InterpretError {
     malformed("oplog entry", format!("the creation of {ns} has no collection UUID"))
 }
 
-/// A replacement without an `_id` keeps the record's.
-fn with_id(o: &[u8], o2: &[u8]) -> Result<Vec<u8>> {
-    let Some(id) = raw::find(o2, b"_id")? else { return Err(malformed("oplog entry", "its o2 has no _id")) };
-    let fields = raw::elements(o)?;
+/// A replacement without an `_id` keeps the record's; one that has it elsewhere, as a pipeline may leave it, is logged so,
+/// but stored with it in front.
+fn with_id_first(o: &[u8], o2: &[u8]) -> Result<Vec<u8>> {
+    let own = raw::find(o, b"_id")?;
+    let Some(id) = own.map_or_else(|| raw::find(o2, b"_id"), |own| Ok(Some(own)))? else {
+        return Err(malformed("oplog entry", "its o2 has no _id"));
+    };
     let mut image = Vec::with_capacity(o.len() + id.value.len() + 5);
     let start = raw::open(&mut image);
     raw::put(&mut image, id.kind, id.name, id.value);
-    image.extend_from_slice(fields.between(0, o.len().saturating_sub(5)));
+    let mut moved = own.is_none();
+    for element in raw::elements(o)? {
+        let element = element?;
+        if !moved && element.name == b"_id" {
+            moved = true;
+            continue;
+        }
+        raw::put(&mut image, element.kind, element.name, element.value);
+    }
     raw::close(&mut image, start)?;
     Ok(image)
 }
