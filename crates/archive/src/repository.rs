@@ -115,6 +115,24 @@ impl Repository {
         Ok(Repository { store, keyring, world, scratch, limits: Limits::default(), place: place.to_owned() })
     }
 
+    /// Opens a repository for [`Vault::verify`]: a damaged marker is one of the problems that it reports, not the end.
+    pub async fn open_to_verify(
+        store: Store,
+        place: &str,
+        keyring: Arc<Keyring>,
+        world: Arc<dyn World>,
+        scratch: PathBuf,
+    ) -> Result<Repository> {
+        let opened = (store.clone(), Arc::clone(&keyring), Arc::clone(&world), scratch.clone());
+        match Repository::open(store, place, keyring, world, scratch).await {
+            Err(Error::Damaged { .. }) => {
+                let (store, keyring, world, scratch) = opened;
+                Ok(Repository { store, keyring, world, scratch, limits: Limits::default(), place: place.to_owned() })
+            }
+            opened => opened,
+        }
+    }
+
     /// The same with other bounds on memory.
     pub fn with_limits(self, limits: Limits) -> Repository {
         Repository { limits, ..self }

@@ -39,6 +39,18 @@ impl Installation {
     /// # Errors
     /// When the configuration is wrong, there is no repository, or the keyring does not open it.
     pub async fn open(context: &Context) -> Result<Installation, Failure> {
+        Installation::open_as(context, false).await
+    }
+
+    /// Opens both for `verify`, which reports a damaged marker beside whatever else is wrong.
+    ///
+    /// # Errors
+    /// As [`Installation::open`], except for a damaged marker.
+    pub async fn open_to_verify(context: &Context) -> Result<Installation, Failure> {
+        Installation::open_as(context, true).await
+    }
+
+    async fn open_as(context: &Context, to_verify: bool) -> Result<Installation, Failure> {
         let config = context.config()?;
         let store = store(&config)?;
         let place = place(&config);
@@ -46,8 +58,11 @@ impl Installation {
             return Err(backstay_archive::Error::NoRepository { place }.into());
         }
         let keyring = Arc::new(open_keyring(&config)?);
-        let scratch = scratch(&context.environment);
-        let repository = Repository::open(store, &place, keyring, Arc::new(SystemWorld::new()), scratch).await?;
+        let (world, scratch) = (Arc::new(SystemWorld::new()), scratch(&context.environment));
+        let repository = match to_verify {
+            false => Repository::open(store, &place, keyring, world, scratch).await?,
+            true => Repository::open_to_verify(store, &place, keyring, world, scratch).await?,
+        };
         Ok(Installation { config, repository })
     }
 

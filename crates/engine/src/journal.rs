@@ -104,6 +104,24 @@ pub async fn runs(repository: &Repository, source: &str) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
+/// Opens every journal entry of a source: how many there are, and which cannot be read, with the reason.
+pub async fn check_runs(repository: &Repository, source: &str) -> Result<(u64, Vec<(String, String)>)> {
+    let vault = repository.vault(source).await?;
+    let mut checked = 0;
+    let mut problems = Vec::new();
+    for object in repository.store().list(&prefix(source)).await.map_err(backstay_archive::Error::from)? {
+        checked += 1;
+        let opened = match repository.store().get(&object.path).await {
+            Ok(file) => open(&vault, &file).map(drop),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(why) = opened {
+            problems.push((object.path, why));
+        }
+    }
+    Ok((checked, problems))
+}
+
 fn open(vault: &Vault, file: &[u8]) -> Result<Run, String> {
     let cut = || "it is cut".to_owned();
     let rest = file.strip_prefix(MAGIC).ok_or("it is not a journal entry")?;

@@ -26,7 +26,7 @@ pub use backup::{BackupOptions, BackupReport, backup};
 pub use capture::{CaptureOptions, CaptureReport, Until, capture};
 pub use diff::{Difference, DifferenceKind, diff};
 pub use error::{Error, Result};
-pub use journal::{Run, RunState, runs};
+pub use journal::{Run, RunState, check_runs, runs};
 pub use monitor::{Monitor, Phase, Status};
 pub use proof::{Proof, ProofScope};
 pub use restore::{ConflictPolicy, Destination, NamespacePlan, Plan, Rename, RestoreReport, RestoreRequest, restore};
