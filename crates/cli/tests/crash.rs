@@ -1,6 +1,6 @@
 //! Dying anywhere: at every named crash point and at random moments. Whatever was running is run again, and then nothing
 //! is lost, nothing is doubled, and no instant is uncovered.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a client writes beside the test")]
 
 mod shop;
 mod witness;
@@ -126,7 +126,7 @@ impl Case {
             self.restore(*at);
             let into = format!("restored.{}", self.database);
             let found = as_of(&self.client, std::slice::from_ref(&into), instant(&self.client).await).await;
-            let renamed = found.into_iter().map(|(_, documents)| (namespaces[0].clone(), documents)).collect();
+            let renamed = found.into_values().map(|documents| (namespaces[0].clone(), documents)).collect();
             assert_same(&renamed, &expected, &format!("{} as of {}", self.database, text(*at)));
         }
         // What differs from the source now would have been lost or doubled.

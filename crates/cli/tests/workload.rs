@@ -66,7 +66,7 @@ struct Workload {
 
 impl Workload {
     fn database(&mut self) -> &'static str {
-        *self.chance.pick(&[&"shop", &"shop", &"shop", &"tenant_a", &"tenant_b"])
+        self.chance.pick(&["shop", "shop", "shop", "tenant_a", "tenant_b"])
     }
 
     fn place(&mut self) -> (&'static str, &'static str) {
@@ -202,12 +202,12 @@ impl Workload {
             let (place, id) = (self.place(), self.id());
             let collection = self.collection(place);
             match self.chance.below(4) {
-                0 | 1 => drop(collection.insert_one(self.document()).session(&mut *session).await?),
-                2 => drop(collection.delete_one(doc! { "_id": id }).session(&mut *session).await?),
+                0 | 1 => collection.insert_one(self.document()).session(&mut *session).await.map(drop)?,
+                2 => collection.delete_one(doc! { "_id": id }).session(&mut *session).await.map(drop)?,
                 _ => {
                     let update = doc! { "$set": { "tenant": self.chance.pick(TENANTS) }, "$inc": { "tx": 1 } };
                     let some = doc! { "u": { "$lt": self.chance.small() * 9 } };
-                    drop(collection.update_many(some, update).session(&mut *session).await?);
+                    collection.update_many(some, update).session(&mut *session).await.map(drop)?;
                 }
             }
         }
@@ -222,16 +222,23 @@ impl Workload {
             0 => doc! { "create": name },
             1 => doc! { "create": name, "collation": { "locale": "de", "strength": 2 } },
             2 => doc! { "create": name, "validator": { "n": { "$exists": true } }, "validationAction": "warn" },
-            3 => doc! { "create": format!("view_{name}"), "viewOn": name, "pipeline": [{ "$match": { "tenant": "t1" } }] },
+            3 => {
+                doc! { "create": format!("view_{name}"), "viewOn": name, "pipeline": [{ "$match": { "tenant": "t1" } }] }
+            }
             4 => doc! { "collMod": name, "validator": { "$jsonSchema": { "required": ["_id"] } } },
             5 => doc! { "drop": name },
             6 => doc! { "drop": format!("view_{name}") },
             7 => doc! { "dropIndexes": name, "index": "*" },
             8 => doc! { "dropIndexes": name, "index": "n_1" },
             9 => index(name, doc! { "key": { "n": 1 }, "name": "n_1" }),
-            10 => index(name, doc! { "key": { "u": 1, "tenant": -1 }, "name": "unique", "unique": true, "partialFilterExpression": { "u": { "$gt": 0 } } }),
+            10 => index(
+                name,
+                doc! { "key": { "u": 1, "tenant": -1 }, "name": "unique", "unique": true, "partialFilterExpression": { "u": { "$gt": 0 } } },
+            ),
             11 => index(name, doc! { "key": { "when": 1 }, "name": "ttl", "expireAfterSeconds": 100_000_000 }),
-            12 => index(name, doc! { "key": { "str": 1 }, "name": "fr", "collation": { "locale": "fr" }, "sparse": true }),
+            12 => {
+                index(name, doc! { "key": { "str": 1 }, "name": "fr", "collation": { "locale": "fr" }, "sparse": true })
+            }
             13 => doc! { "collMod": name, "index": { "name": "ttl", "expireAfterSeconds": 200_000_000 } },
             14 => {
                 let (to, to_database) = (self.chance.pick(NAMES), self.database());
@@ -283,8 +290,11 @@ impl Workload {
                 break (before, at);
             }
         };
-        let collections: Vec<String> =
-            now.iter().filter(|(_, (entry, _))| entry.get_str("type").unwrap() == "collection").map(|(name, _)| name.clone()).collect();
+        let collections: Vec<String> = now
+            .iter()
+            .filter(|(_, (entry, _))| entry.get_str("type").unwrap() == "collection")
+            .map(|(name, _)| name.clone())
+            .collect();
         let content = as_of(&self.client, &collections, at).await;
         self.moments.push(Moment { at, content, definitions: now });
     }
@@ -294,7 +304,8 @@ impl Workload {
         let from = self.moments.len() - 1 - self.chance.below(self.moments.len().min(3));
         let tenant = self.chance.pick(TENANTS);
         let at = text(self.moments[from].at);
-        let args = ["restore", "shop", "--at", &at, "--tenant", tenant, "--ns", "shop.*", "--in-place", "--yes", "--json"];
+        let args =
+            ["restore", "shop", "--at", &at, "--tenant", tenant, "--ns", "shop.*", "--in-place", "--yes", "--json"];
         let run = self.program.run(args).unwrap();
         let nothing = run.code == 1 && run.stdout.contains("no namespace that existed");
         if nothing || run.code == 2 && run.stdout.contains("tenant") {
@@ -340,12 +351,15 @@ impl Workload {
         for moment in moments {
             let at = text(moment.at);
             witness::clear(&client, DATABASES).await;
-            let run = self.program.run(["restore", "shop", "--at", &at, "--into", &target.uri(), "--yes", "--json"]).unwrap();
+            let run =
+                self.program.run(["restore", "shop", "--at", &at, "--into", &target.uri(), "--yes", "--json"]).unwrap();
             assert!([0, 15].contains(&run.code), "{run}");
             assert_same(&witness::now(&client, DATABASES).await, &moment.content, &at);
             let found = definitions(&client, DATABASES).await;
             for (name, (entry, indexes)) in &moment.definitions {
-                let Some((found_entry, found_indexes)) = found.get(name) else { panic!("{name} is missing as of {at}") };
+                let Some((found_entry, found_indexes)) = found.get(name) else {
+                    panic!("{name} is missing as of {at}")
+                };
                 assert_eq!((found_entry, found_indexes), (entry, indexes), "{name} as of {at}");
             }
             let names = |all: &Definitions| all.keys().cloned().collect::<Vec<_>>();
@@ -419,9 +433,14 @@ async fn write(client: Client, tenant: &'static str, stop: Arc<AtomicBool>) -> u
         let id = format!("{tenant}-{}", chance.below(200));
         let done = match chance.below(4) {
             0 => collection.delete_one(doc! { "_id": id }).await.map(drop),
-            1 => collection.replace_one(doc! { "_id": id }, doc! { "tenant": tenant, "v": written }).upsert(true).await.map(drop),
+            1 => collection
+                .replace_one(doc! { "_id": id }, doc! { "tenant": tenant, "v": written })
+                .upsert(true)
+                .await
+                .map(drop),
             _ => {
-                let update = doc! { "$set": { "tenant": tenant }, "$inc": { "v": 1 }, "$push": { "l": chance.small() } };
+                let update =
+                    doc! { "$set": { "tenant": tenant }, "$inc": { "v": 1 }, "$push": { "l": chance.small() } };
                 collection.update_one(doc! { "_id": id }, update).upsert(true).await.map(drop)
             }
         };
@@ -455,8 +474,10 @@ async fn run(seed: u64, set: &ReplicaSet, target: &ReplicaSet) {
         work.client.database("shop").create_collection(*name).await.unwrap();
     }
     let stop = Arc::new(AtomicBool::new(false));
-    let writers: Vec<_> =
-        WRITERS.iter().map(|tenant| tokio::task::spawn(write(work.client.clone(), tenant, Arc::clone(&stop)))).collect();
+    let writers: Vec<_> = WRITERS
+        .iter()
+        .map(|tenant| tokio::task::spawn(write(work.client.clone(), tenant, Arc::clone(&stop))))
+        .collect();
     for step in 0..STEPS {
         work.step().await;
         if step == STEPS / 3 {
@@ -491,12 +512,19 @@ async fn run(seed: u64, set: &ReplicaSet, target: &ReplicaSet) {
     }
     work.json(&["capture", "shop", "--until", "now"]);
     let timeline = work.json(&["timeline", "shop"]);
-    assert_eq!((timeline["ranges"].as_array().unwrap().len(), &timeline["gaps"]), (1, &serde_json::json!([])), "{timeline}");
+    assert_eq!(
+        (timeline["ranges"].as_array().unwrap().len(), &timeline["gaps"]),
+        (1, &serde_json::json!([])),
+        "{timeline}"
+    );
     work.compare(target).await;
     assert_eq!(work.json(&["backup", "shop"])["drift"], 0, "of {}", work.uri);
     let verified = work.json(&["verify", "shop", "--content"]);
     assert_eq!(verified["problems"], serde_json::json!([]), "{verified}");
-    println!("{} documents, {written} writes beside, {} rewinds, {} steps refused, {:?}", work.next, work.rewinds, work.refused, work.kinds);
+    println!(
+        "{} documents, {written} writes beside, {} rewinds, {} steps refused, {:?}",
+        work.next, work.rewinds, work.refused, work.kinds
+    );
     assert!(work.rewinds > 0 && work.refused < STEPS / 2);
 }
 
@@ -506,8 +534,10 @@ fn a_random_workload_comes_back_as_of_random_instants() {
         if require_mongod().is_none() {
             return;
         }
-        let parameters = ["minSnapshotHistoryWindowInSeconds=3600", "maxNumberOfTransactionOperationsInSingleOplogEntry=3"];
-        let args = parameters.iter().flat_map(|parameter| ["--setParameter".to_owned(), (*parameter).to_owned()]).collect();
+        let parameters =
+            ["minSnapshotHistoryWindowInSeconds=3600", "maxNumberOfTransactionOperationsInSingleOplogEntry=3"];
+        let args =
+            parameters.iter().flat_map(|parameter| ["--setParameter".to_owned(), (*parameter).to_owned()]).collect();
         let set = ReplicaSet::start(Options { args, ..Options::default() }).await.unwrap();
         let target = ReplicaSet::start(Options { name: "rs1".into(), ..Options::default() }).await.unwrap();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();

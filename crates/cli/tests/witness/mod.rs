@@ -93,25 +93,13 @@ async fn documents(client: &Client, database: &str, name: &str, at: Option<Times
         find.insert("readConcern", doc! { "level": "snapshot", "atClusterTime": at });
     }
     let database = client.database(database);
-    let mut cursor = database.run_raw_batch(find).await;
-    cursor.sort();
-    cursor
-}
-
-/// Runs a `find` to its end and returns the documents' bytes.
-trait RawBatch {
-    async fn run_raw_batch(&self, find: Document) -> Vec<Vec<u8>>;
-}
-
-impl RawBatch for mongodb::Database {
-    async fn run_raw_batch(&self, find: Document) -> Vec<Vec<u8>> {
-        let mut cursor = self.run_cursor_command(find).await.unwrap();
-        let mut documents = Vec::new();
-        while cursor.advance().await.unwrap() {
-            documents.push(RawDocumentBuf::from(cursor.current().to_owned()).into_bytes());
-        }
-        documents
+    let mut cursor = database.run_cursor_command(find).await.unwrap();
+    let mut documents = Vec::new();
+    while cursor.advance().await.unwrap() {
+        documents.push(cursor.current().to_owned().into_bytes());
     }
+    documents.sort();
+    documents
 }
 
 /// What `listCollections` and `listIndexes` say of a database, by name, without what differs from server to server.
@@ -136,7 +124,8 @@ pub async fn definitions(client: &Client, databases: &[&str]) -> BTreeMap<String
                     "validationAction" => value.as_str() == Some("error"),
                     _ => false,
                 };
-                *options = std::mem::take(options).into_iter().filter(|(name, value)| !is_default(name, value)).collect();
+                *options =
+                    std::mem::take(options).into_iter().filter(|(name, value)| !is_default(name, value)).collect();
             }
             entry.remove("info");
             entry.remove("idIndex");
