@@ -145,6 +145,7 @@ impl View {
             selection: selection.clone(),
             at: self.at,
             unknown: self.unknown,
+            traces: snapshot.inner.keys.has_met_shredded(),
             interpreter: Arc::clone(&snapshot.interpreter),
             tail: Some(Arc::clone(&self.tail)),
         };
@@ -164,9 +165,15 @@ async fn tail_states(snapshot: &Snapshot, at: Tick, unknown: Unknown) -> Result<
     let table = &snapshot.table;
     let mut states = Vec::with_capacity(table.groups().len());
     let mut movers = Vec::new();
+    let mut broken = Vec::new();
     for (number, group) in table.groups().iter().enumerate() {
         let state = match own_state(snapshot, table, group, at) {
             Err(Error::Damaged { .. } | Error::Interpret { .. }) if unknown == Unknown::IsAbsent => TailState::Absent,
+            // Changes on both sides of a gap do not follow on each other; the scan between them tells what they stand on.
+            Err(error @ (Error::Damaged { .. } | Error::Interpret { .. })) => {
+                broken.push((number, error));
+                TailState::Deltas
+            }
             other => other?,
         };
         if matches!(state, TailState::Deltas) && may_move(table, group, at) {
@@ -176,6 +183,9 @@ async fn tail_states(snapshot: &Snapshot, at: Tick, unknown: Unknown) -> Result<
     }
     look_below(snapshot, (at, unknown), &movers, &mut states).await?;
     let corrected = corrected_by_scans(snapshot, at, &states).await?;
+    if let Some((_, error)) = broken.into_iter().find(|(number, _)| corrected.binary_search(number).is_err()) {
+        return Err(error);
+    }
     look_below(snapshot, (at, unknown), &corrected, &mut states).await?;
     Ok(states)
 }

@@ -224,3 +224,34 @@ fn a_namespace_dropped_before_its_turn_moves_the_instant_from_which_the_base_hol
         }
     });
 }
+
+/// Found by the property above: what is made and dropped while a backup looks at the definitions is in the feed, and no
+/// drift.
+#[test]
+fn a_namespace_that_comes_and_goes_while_definitions_are_compared_is_no_drift() {
+    block_on(async {
+        let first = |wanted: fn(&workload::Action) -> bool| (0..).find(|n| wanted(&workload::Action::of(*n))).unwrap();
+        let beat = first(|action| matches!(action, workload::Action::Beat));
+        let create = first(|action| matches!(action, workload::Action::Create(name) if name == "shop.b"));
+        let drop = first(|action| matches!(action, workload::Action::Drop(name) if name == "shop.b"));
+        let rename = first(|a| matches!(a, workload::Action::Rename(from, to) if from == "shop.b" && to == "shop.a"));
+        let back = first(|a| matches!(a, workload::Action::Rename(from, to) if from == "shop.a" && to == "shop.b"));
+        for (calls, between) in (0..12).flat_map(|calls| (0..12).map(move |between| (calls, between))) {
+            for pair in [[create, drop], [rename, back]] {
+                let rig = Rig::with_shop().await;
+                if pair[0] == rename {
+                    rig.toy.create("shop.b").unwrap();
+                    rig.put("shop.b", b"a", "acme", "red");
+                }
+                rig.backup().await;
+                let numbers = [vec![beat; calls], vec![pair[0]], vec![beat; between], vec![pair[1]]].concat();
+                let busy = Meddling::new(&rig.source).busy_with(&numbers);
+                let report = rig.backup_from(&busy).await.unwrap();
+                assert_eq!(report.drift, Some(0), "{calls} calls, then {between}");
+                busy.settle();
+                rig.capture().await;
+                rig.check(report.at).await;
+            }
+        }
+    });
+}

@@ -336,3 +336,29 @@ proptest! {
         });
     }
 }
+
+/// Found by the property above: the changes of a record on both sides of a gap do not follow on each other.
+#[test]
+fn a_record_deleted_before_a_gap_made_in_it_and_changed_after_it_is_whole() {
+    block_on(async {
+        for compact in [false, true] {
+            let rig = Rig::with_shop().await;
+            rig.backup().await;
+            rig.delete("shop.orders", b"a");
+            rig.capture().await;
+            rig.put("shop.orders", b"a", "bolt", "blue");
+            rig.toy.roll_over(rig.toy.beat());
+            rig.capture().await;
+            rig.append("shop.orders", b"a", "1");
+            rig.capture().await;
+            if compact {
+                rig.compact().await;
+            }
+            for at in rig.covered().await {
+                rig.check(at).await;
+            }
+            let report = rig.rewind(&rig::tenant("bolt", rig.toy.now())).await.unwrap();
+            assert_eq!(report.plan.writes(), 0);
+        }
+    });
+}

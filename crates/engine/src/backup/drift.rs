@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use backstay_archive::{BaseWriter, Partition, Selection, Snapshot, Vault};
 use backstay_ledger::Fact;
-use backstay_model::{Incarnation, Interpreter, RecordBatch, Tenant, Tick, crash_point};
+use backstay_model::{IdRange, Incarnation, Interpreter, RecordBatch, Tenant, Tick, crash_point};
 use backstay_source::{Error as SourceError, Namespace, Source};
 
 use crate::backup::{BackupReport, find_again, follow_through};
@@ -29,12 +29,12 @@ impl DriftJob<'_> {
     /// Returns the tick from which the archive and the source agree.
     pub async fn run(&mut self) -> Result<Tick> {
         let world = self.vault.repository().world().clone();
+        let earlier = self.source.snapshot().await?;
         let before = self.source.namespaces().await?;
         let mut clock = Clock::start(self.source, world.as_ref()).await?;
         let mut snapshot = self.archive_at(clock.last).await?;
-        let after = self.source.namespaces().await?;
-        self.compare_definitions(&snapshot, &before, &after, clock.last).await?;
-        self.meter = Meter::new(self.monitor, Phase::Scan, Some(after.iter().map(|ns| ns.bytes).sum()));
+        self.compare_definitions(&snapshot, &before, earlier, clock.last).await?;
+        self.meter = Meter::new(self.monitor, Phase::Scan, Some(before.iter().map(|ns| ns.bytes).sum()));
         self.report.namespaces = before.len() as u64;
         for mut namespace in before {
             let view = snapshot.believed(clock.last).await?;
@@ -135,26 +135,31 @@ impl DriftJob<'_> {
         Ok(())
     }
 
-    /// A definition counts as different only when it stood still while the tick was taken: what changed around it is in
-    /// the feed.
+    /// A definition counts as different only when it stood still from `earlier` on, before the source was asked, to `at`,
+    /// after: what changed meanwhile is in the feed.
     async fn compare_definitions(
         &mut self,
         snapshot: &Snapshot,
-        before: &[Namespace],
-        after: &[Namespace],
+        found: &[Namespace],
+        earlier: Tick,
         at: Tick,
     ) -> Result<()> {
         let archived = snapshot.believed(at).await?.definitions().await?;
+        let system = Partition { namespace: Incarnation::SYSTEM, range: IdRange::all() };
+        let changed = snapshot.touched(&system, &Selection::default(), earlier, at).await?;
+        let stood_still = |incarnation: Incarnation| {
+            let id = incarnation.record_id();
+            !changed.iter().any(|changed| changed.as_slice() == id.as_slice())
+        };
         let mut batch = RecordBatch::default();
-        for namespace in before.iter().filter(|namespace| after.iter().any(|a| a.definition == namespace.definition)) {
+        for namespace in found.iter().filter(|namespace| stood_still(namespace.incarnation)) {
             let known = archived.iter().find(|definition| definition.incarnation == namespace.incarnation);
             if known.is_none_or(|definition| definition.image != namespace.definition) {
                 batch.push(&namespace.incarnation.record_id(), &namespace.definition);
             }
         }
-        for definition in archived {
-            let exists = |list: &[Namespace]| list.iter().any(|n| n.incarnation == definition.incarnation);
-            if !exists(before) && !exists(after) {
+        for definition in archived.iter().filter(|definition| stood_still(definition.incarnation)) {
+            if !found.iter().any(|namespace| namespace.incarnation == definition.incarnation) {
                 let id = definition.incarnation.record_id();
                 self.writer.push_absent(Incarnation::SYSTEM, at, Tenant::SYSTEM_NAME, &id);
                 self.differences += 1;
