@@ -5,12 +5,14 @@
 //! owner followed through its changes, and every change filed under the tenant who owned the record then. A change that
 //! moves a record to another tenant becomes a tombstone with the old owner and an image with the new one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use backstay_ledger::{Fact, SegmentInfo, Shape};
 use backstay_model::{BodyRef, IdRange, Incarnation, Interpreter, Tenant, Tick, Version, crash_point};
 use backstay_segment::{Entry, PartWriter, RunWriter, split_key};
+use backstay_store::Object;
 use bytes::Bytes;
 
 use crate::load::gather;
@@ -62,17 +64,33 @@ impl Vault {
     /// `older_than_unix` (seconds): those may still be read by a restore that began before, or be waiting for their
     /// commit. Returns how many were deleted and their bytes.
     pub async fn sweep(&self, older_than_unix: u64) -> Result<(u64, u64)> {
+        let objects = self.segment_objects().await?;
+        // The state is read after the list: what was committed in between is live in it.
         let state = self.refresh().await?;
-        let live: std::collections::HashSet<String> =
-            state.segments().map(|info| self.inner.segment_path(&info.id)).collect();
+        let live: HashSet<String> = state.segments().map(|info| self.inner.segment_path(&info.id)).collect();
+        let written = |object: &Object| object.modified.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.delete(objects, |object| !live.contains(&object.path) && written(object) < older_than_unix).await
+    }
+
+    /// Deletes the files of all segments that a commit has replaced, however young: a restore that is still reading them
+    /// fails. What waits for its commit stays. Returns how many were deleted and their bytes.
+    pub async fn discard_replaced(&self) -> Result<(u64, u64)> {
+        let objects = self.segment_objects().await?;
+        let state = self.refresh().await?;
+        let replaced: HashSet<String> = state.removed().iter().map(|id| self.inner.segment_path(id)).collect();
+        self.delete(objects, |object| replaced.contains(&object.path)).await
+    }
+
+    async fn segment_objects(&self) -> Result<Vec<Object>> {
+        Ok(self.inner.store().list(&format!("vaults/{}/segments/", self.name())).await?)
+    }
+
+    async fn delete(&self, objects: Vec<Object>, condemned: impl Fn(&Object) -> bool) -> Result<(u64, u64)> {
         let (mut count, mut bytes) = (0, 0);
-        for object in self.inner.store().list(&format!("vaults/{}/segments/", self.name())).await? {
-            let age = object.modified.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-            if !live.contains(&object.path) && age < older_than_unix {
-                self.inner.store().delete(&object.path).await?;
-                count += 1;
-                bytes += object.size;
-            }
+        for object in objects.iter().filter(|object| condemned(object)) {
+            self.inner.store().delete(&object.path).await?;
+            count += 1;
+            bytes += object.size;
         }
         Ok((count, bytes))
     }

@@ -4,6 +4,7 @@
 //! and again, so they are kept here as long as the vault is open.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use backstay_seal::{DataKey, Error, KeyId, Keyring, Result};
@@ -13,11 +14,12 @@ pub(crate) struct Keys {
     vault: [u8; 16],
     held: Mutex<HashMap<KeyId, Arc<DataKey>>>,
     active: Mutex<HashMap<String, Arc<DataKey>>>,
+    met_shredded: AtomicBool,
 }
 
 impl Keys {
     pub fn new(keyring: Arc<Keyring>, vault: [u8; 16]) -> Keys {
-        Keys { keyring, vault, held: Mutex::default(), active: Mutex::default() }
+        Keys { keyring, vault, held: Mutex::default(), active: Mutex::default(), met_shredded: AtomicBool::new(false) }
     }
 
     /// The key with this id, to open what was sealed under it.
@@ -33,7 +35,15 @@ impl Keys {
 
     /// True when this key was destroyed on purpose.
     pub fn is_shredded(&self, id: KeyId) -> bool {
-        matches!(self.key(id), Err(Error::Shredded { .. }))
+        let shredded = matches!(self.key(id), Err(Error::Shredded { .. }));
+        self.met_shredded.fetch_or(shredded, Ordering::Relaxed);
+        shredded
+    }
+
+    /// True once a key was looked for that had been destroyed: then a change without a record below it may be the trace of
+    /// a record that nobody can read any more, and is no damage.
+    pub fn has_met_shredded(&self) -> bool {
+        self.met_shredded.load(Ordering::Relaxed)
     }
 
     /// The keys to seal with for these tenants, in the same order; made durably where there are none.

@@ -174,6 +174,8 @@ pub(crate) struct Decoder {
     pub selection: Selection,
     pub at: Tick,
     pub unknown: Unknown,
+    /// Keys were shredded: a change without a record below it is the trace of one that cannot be read any more.
+    pub traces: bool,
     pub interpreter: Arc<dyn Interpreter>,
     pub tail: Option<Arc<TailView>>,
 }
@@ -250,6 +252,7 @@ impl Decoder {
         match (state_at(versions, self.at, self.interpreter.as_ref()), self.unknown) {
             (Err(_) | Ok(State::Baseless), Unknown::IsAbsent) => Ok(State::Absent),
             (Err(error), Unknown::IsDamage) => Err(self.interpret_error(key, error)),
+            (Ok(State::Baseless), Unknown::IsDamage) if self.traces => Ok(State::Absent),
             (Ok(State::Baseless), Unknown::IsDamage) => Err(self.baseless(key)),
             (Ok(state), _) => Ok(state),
         }
@@ -257,7 +260,7 @@ impl Decoder {
 
     /// Changes of the tails that found no record below are a loss, and never a silent one.
     fn expect_all_matched(&self, mut matched: Vec<usize>) -> Result<()> {
-        let expected = self.selection.tenants.is_none() && self.unknown == Unknown::IsDamage;
+        let expected = self.selection.tenants.is_none() && self.unknown == Unknown::IsDamage && !self.traces;
         let Some(tail) = self.tail.as_ref().filter(|_| expected) else { return Ok(()) };
         matched.sort_unstable();
         for number in tail.table.namespace_groups(self.namespace) {

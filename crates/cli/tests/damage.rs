@@ -126,6 +126,9 @@ fn alter(path: &Path, with: impl FnOnce(&mut Vec<u8>)) {
     fs::write(path, bytes).unwrap();
 }
 
+/// Does something bad to a file.
+type Damage = Box<dyn Fn(&Path)>;
+
 #[test]
 fn damage_is_found_named_and_never_read_over() {
     shop::runtime().block_on(async {
@@ -142,13 +145,13 @@ fn damage_is_found_named_and_never_read_over() {
                 && objects.contains(&"backstay.json".to_owned())
         );
         let live = live_segments(&whole, &objects);
-        let head = objects.iter().filter(|object| object.contains("/chain/")).next_back().unwrap().clone();
+        let head = objects.iter().rfind(|object| object.contains("/chain/")).unwrap().clone();
 
         for object in &objects {
             let bytes = fs::read(whole.path(object)).unwrap().len();
             // Segments that were sorted into others are not read any more, and not watched over.
             let watched = !object.contains("/segments/") || live.contains(object);
-            let mut damages: Vec<(&str, Box<dyn Fn(&Path)>)> = vec![
+            let mut damages: Vec<(&str, Damage)> = vec![
                 ("cut", Box::new(move |path| alter(path, |bytes| bytes.truncate(bytes.len() / 2)))),
                 ("emptied", Box::new(|path| alter(path, Vec::clear))),
             ];

@@ -94,6 +94,21 @@ fn a_shredded_tenant_is_gone_and_the_others_are_not() {
         // Life goes on: what is captured later can be sorted.
         shop.orders().update_many(doc! { "_id": { "$lt": 6 } }, doc! { "$set": { "later": true } }).await.unwrap();
         shop.json(&["capture", "shop", "--until", "now"]);
+        let whole = |when: &str| {
+            let at = shop.json(&["timeline", "shop"])["ranges"][0]["to"].as_str().unwrap().to_owned();
+            let all = shop.json(&["ls", "shop", "--at", &at]);
+            assert!(all["records"].as_u64().is_some_and(|records| records >= 20), "{when}: {all}");
+            let into = shop.json(&["restore", "shop", "--at", &at, "--into", &shop.set.uri(), "--preview"]);
+            assert_eq!((&into["plan"]["replace"], &into["plan"]["delete"]), (&0.into(), &0.into()), "{when}: {into}");
+            assert_eq!(shop.json(&["verify", "shop", "--content"])["problems"], Value::Array(Vec::new()), "{when}");
+        };
+        whole("in the tail");
         shop.json(&["compact", "shop"]);
+        whole("sorted");
+
+        // The tenant itself is refused by name, and nothing of what it has now is deleted.
+        let named = ["restore", "shop", "--at", "latest", "--tenant", "t2", "--in-place", "--yes", "--json"];
+        let refused = shop.run(&named).expect_code(12).json_error();
+        assert!(refused["message"].as_str().is_some_and(|text| text.contains("shredded")), "{refused}");
     });
 }

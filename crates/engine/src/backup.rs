@@ -15,6 +15,8 @@ mod drift;
 mod lane;
 mod ranges;
 
+use std::ops::Bound;
+
 use backstay_archive::{BaseWriter, Repository, Vault};
 use backstay_ledger::{Fact, VaultState};
 use backstay_model::{IdRange, Incarnation, Tick, crash_point};
@@ -200,6 +202,11 @@ async fn start_scan(vault: &Vault, stream: &str, scan: [u8; 16], from: Tick) -> 
                 facts.extend(segments.into_iter().map(Fact::SegmentRemoved));
                 facts.push(Fact::ScanAbandoned { scan: old.id, why: "it cannot be resumed any more".to_owned() });
             }
+            if state.completed_scans().is_empty() {
+                // Whatever was followed before this scan has a hole behind it; the new base is to stand on nothing else.
+                let followed = state.tails().chain(state.delta_runs()).filter(|segment| segment.scan.is_none());
+                facts.extend(followed.map(|segment| Fact::SegmentRemoved(segment.id)));
+            }
             facts.push(Fact::ScanStarted { scan, from });
             let through = state.frontier(stream).map_or(from, |frontier| frontier.through.max(from));
             let resume = state.frontier(stream).map_or(from, |frontier| frontier.resume.max(from));
@@ -216,11 +223,13 @@ async fn find_again(source: &dyn Source, namespace: &Namespace) -> Result<Option
     Ok(now.into_iter().find(|found| found.incarnation == namespace.incarnation))
 }
 
-/// What the committed segments of a scan cover.
+/// What the committed segments of a scan cover. A cover with both ends inside may be of a namespace that was being read
+/// whole, which names the ids that it holds and not all between them: such a stretch is read again.
 fn covered(state: &VaultState, scan: [u8; 16]) -> Vec<(Incarnation, IdRange)> {
     state
         .segments_of_scan(scan)
         .flat_map(|segment| segment.covers.iter().map(|cover| (cover.incarnation, cover.range.clone())))
+        .filter(|(_, range)| !matches!((&range.from, &range.to), (Bound::Included(_), Bound::Included(_))))
         .collect()
 }
 

@@ -41,6 +41,12 @@ pub enum Error {
         /// The instant.
         at: Tick,
     },
+    /// The keys of a tenant that was named were destroyed.
+    #[error("the keys of tenant {tenant} were shredded: nothing of it can be restored")]
+    Shredded {
+        /// The tenant.
+        tenant: String,
+    },
     /// A run's journal cannot be read.
     #[error("{object}: {why}")]
     Journal {

@@ -94,7 +94,7 @@ pub async fn runs(repository: &Repository, source: &str) -> Result<Vec<Run>> {
     let mut runs: Vec<Run> = Vec::new();
     for object in repository.store().list(&prefix(source)).await.map_err(backstay_archive::Error::from)? {
         let file = repository.store().get(&object.path).await.map_err(backstay_archive::Error::from)?;
-        let run = open(&vault, &file).map_err(|why| Error::Journal { object: object.path, why })?;
+        let run = open(&vault, &object.path, &file).map_err(|why| Error::Journal { object: object.path, why })?;
         match runs.last_mut() {
             Some(last) if last.id == run.id => *last = run,
             _ => runs.push(run),
@@ -112,7 +112,7 @@ pub async fn check_runs(repository: &Repository, source: &str) -> Result<(u64, V
     for object in repository.store().list(&prefix(source)).await.map_err(backstay_archive::Error::from)? {
         checked += 1;
         let opened = match repository.store().get(&object.path).await {
-            Ok(file) => open(&vault, &file).map(drop),
+            Ok(file) => open(&vault, &object.path, &file).map(drop),
             Err(error) => Err(error.to_string()),
         };
         if let Err(why) = opened {
@@ -122,7 +122,7 @@ pub async fn check_runs(repository: &Repository, source: &str) -> Result<(u64, V
     Ok((checked, problems))
 }
 
-fn open(vault: &Vault, file: &[u8]) -> Result<Run, String> {
+fn open(vault: &Vault, path: &str, file: &[u8]) -> Result<Run, String> {
     let cut = || "it is cut".to_owned();
     let rest = file.strip_prefix(MAGIC).ok_or("it is not a journal entry")?;
     let (segment, rest) = rest.split_first_chunk::<16>().ok_or_else(cut)?;
@@ -130,5 +130,10 @@ fn open(vault: &Vault, file: &[u8]) -> Result<Run, String> {
     let key = vault.vault_key().segment_key(&scope(vault, *segment, *salt)).map_err(|error| error.to_string())?;
     let mut plain = Vec::new();
     key.open_into(ENTRY, 0, sealed, &mut plain).map_err(|error| error.to_string())?;
-    serde_json::from_slice(&plain).map_err(|error| error.to_string())
+    let run: Run = serde_json::from_slice(&plain).map_err(|error| error.to_string())?;
+    let part = if run.state == RunState::Begun { "0-begun" } else { "1-ended" };
+    match path == format!("{}{}/{part}", prefix(vault.name()), run.id) {
+        true => Ok(run),
+        false => Err(format!("it is the entry of another run, {}", run.id)),
+    }
 }

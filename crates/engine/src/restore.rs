@@ -224,15 +224,23 @@ pub async fn restore(
 }
 
 /// The request without the tenants whose keys were shredded, and a note of who they are. What is archived of them cannot
-/// be read; taking it for absent would delete what they have now. A request that names its tenants stays as it is.
+/// be read; taking it for absent would delete what they have now. [`Error::Shredded`] when one of them is named.
 fn without_shredded(vault: &Vault, request: &RestoreRequest) -> Result<(RestoreRequest, Option<String>)> {
     let mut request = request.clone();
     let shredded = vault.shredded_tenants()?;
-    if request.scope.selection.tenants.is_some() || shredded.is_empty() {
+    if let Some(tenants) = &request.scope.selection.tenants
+        && let Some(tenant) = tenants.intersection(&shredded).next()
+    {
+        return Err(Error::Shredded { tenant: tenant.clone() });
+    }
+    if shredded.is_empty() {
         return Ok((request, None));
     }
     let names: Vec<&str> = shredded.iter().map(String::as_str).collect();
-    let note = format!("left out, because their keys were shredded: {}", names.join(", "));
+    let note = format!(
+        "left out, because their keys were shredded: {}; nothing is deleted, because it may have been theirs",
+        names.join(", ")
+    );
     request.scope.selection.without = Arc::new(shredded);
     Ok((request, Some(note)))
 }

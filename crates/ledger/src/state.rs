@@ -7,7 +7,7 @@
 //! - a tail begins above the frontier that it continues and ends at or below the one of its own commit;
 //! - a frontier never moves back; at most one gap is open; a scan ends only once, and only if it began.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use backstay_model::{Coverage, Gap, Tick};
@@ -95,6 +95,7 @@ pub struct VaultState {
     source: Source,
     head: Head,
     segments: BTreeMap<Id, Arc<SegmentInfo>>,
+    removed: BTreeSet<Id>,
     tails: Shelf,
     delta_runs: Shelf,
     base_runs: Shelf,
@@ -135,6 +136,11 @@ impl VaultState {
     /// All live segments, by id.
     pub fn segments(&self) -> impl ExactSizeIterator<Item = &Arc<SegmentInfo>> + Clone {
         self.segments.values()
+    }
+
+    /// The segments that were live once and are not any more, by id: their files may be deleted when nobody reads them.
+    pub fn removed(&self) -> &BTreeSet<Id> {
+        &self.removed
     }
 
     /// The live tails, by their first tick: stream order.

@@ -219,17 +219,25 @@ async fn shred(context: &Context, args: &KeyShredArgs) -> Result<Exit, Failure> 
     );
     context.confirm(Danger { action }, args.yes).await?;
     let progress = Progress::start(&context.output, "compact", Unit::Objects);
-    let tails = vault
+    let mut tails = vault
         .compact(interpreter.as_ref(), |done, total| {
             progress.set_total(total);
             progress.set_done(done);
         })
         .await?;
     drop(progress);
+    // A capture that goes on may have committed more meanwhile.
+    tails += vault.compact(interpreter.as_ref(), |_, _| {}).await?;
+    let state = vault.state().await;
+    if state.tails().len() > 0 && (state.completed_scans().is_empty() || state.open_gap().is_some()) {
+        let why = "changes wait to be sorted that hold its records under a shared key, and they cannot be sorted before a \
+                   scan has been completed";
+        return Err(Failure::failed(format!("the keys of tenant {} were not destroyed: {why}", args.tenant))
+            .hint(format!("run `backstay backup {}`, then shred again", vault.name())));
+    }
     // A tenant of the captured changes only has a key from here on.
     known(&vault, &args.tenant)?;
-    // One hour past the clock's present: whatever the file system's clock says, nothing is too young.
-    let (deleted, deleted_bytes) = vault.sweep(installation.world().now().saturating_add(3_600)).await?;
+    let (deleted, deleted_bytes) = vault.discard_replaced().await?;
     let keyring = vault.repository().keyring();
     let keys = keyring.shred(vault.id(), args.tenant.as_bytes(), installation.world().now())?;
     vault.forget_keys();

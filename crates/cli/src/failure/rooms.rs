@@ -33,6 +33,9 @@ impl From<backstay_engine::Error> for Failure {
                 "what was written before stays and running it again goes on from there; --on-conflict skip leaves such \
                  records alone, --on-conflict overwrite writes over them",
             ),
+            Error::Shredded { .. } => {
+                Failure::new(Exit::WrongKey, message).hint("name other tenants, or none: then it is left out")
+            }
             Error::NotProved { .. } => Failure::new(Exit::CheckFailed, message),
             Error::Journal { .. } => {
                 Failure::failed(message).hint("backstay verify SOURCE tells whether more is damaged")

@@ -53,7 +53,7 @@ impl Job<'_> {
                     continue;
                 }
                 let display = |id: &[u8]| self.display_id(id);
-                let done = writer.carry_out(&writes, &display).await?;
+                let done = writer.carry_out(writes, &display).await?;
                 self.report.written += done.written;
                 self.report.skipped += done.skipped;
                 if !full_proof {
@@ -131,6 +131,8 @@ impl Job<'_> {
     fn wanted_image<'r>(&self, id: &[u8], then: &BTreeMap<&[u8], (&Tenant, &'r [u8])>) -> Wanted<'r> {
         let selection = self.selection();
         match then.get(id) {
+            // With shredded tenants about, what is not found may be there and unreadable.
+            None if !selection.without.is_empty() => Wanted::NotSelected,
             None => Wanted::Nothing,
             Some((tenant, image)) => {
                 let selected = selection.has_tenant(tenant.as_str())

@@ -35,6 +35,15 @@ impl OwnedWrite {
         }
     }
 
+    /// When it is carried out, among the writes of a partition.
+    fn turn(&self) -> u8 {
+        match self {
+            OwnedWrite::Delete { .. } => 0,
+            OwnedWrite::Replace { .. } => 1,
+            OwnedWrite::Insert { .. } => 2,
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             OwnedWrite::Insert { image, .. } => image.len(),
@@ -63,12 +72,24 @@ impl<'a> Writer<'a> {
         Writer { target, name: name.to_owned(), policy }
     }
 
-    /// Carries out `writes`. `display` gives a record's id in words.
+    /// Carries out `writes`: deletes, then replacements, then inserts, so that a unique value is given up before another
+    /// record takes it. `display` gives a record's id in words.
     pub async fn carry_out(
         &self,
-        writes: &[OwnedWrite],
+        mut writes: Vec<OwnedWrite>,
         display: &(dyn Fn(&[u8]) -> String + Sync),
     ) -> Result<Written> {
+        writes.sort_by_key(OwnedWrite::turn);
+        let mut done = Written::default();
+        for same in writes.chunk_by(|a, b| a.turn() == b.turn()) {
+            let written = self.at_once(same, display).await?;
+            done.written += written.written;
+            done.skipped += written.skipped;
+        }
+        Ok(done)
+    }
+
+    async fn at_once(&self, writes: &[OwnedWrite], display: &(dyn Fn(&[u8]) -> String + Sync)) -> Result<Written> {
         let mut done = Written::default();
         let mut batches = cut(writes).into_iter();
         let mut running = FuturesUnordered::new();

@@ -3,7 +3,8 @@
 use backstay_model::{Gap, Tick};
 
 use super::{
-    Arc, BTreeMap, Books, Drift, Fact, Frontier, Head, Id, RunningScan, Scan, SegmentInfo, Shape, Source, VaultState,
+    Arc, BTreeMap, BTreeSet, Books, Drift, Fact, Frontier, Head, Id, RunningScan, Scan, SegmentInfo, Shape, Source,
+    VaultState,
 };
 use crate::text::hex;
 
@@ -47,6 +48,7 @@ impl VaultState {
             source: Source { name: name.clone(), kind: kind.clone(), identity: identity.clone() },
             head,
             segments: BTreeMap::new(),
+            removed: BTreeSet::new(),
             tails: BTreeMap::new(),
             delta_runs: BTreeMap::new(),
             base_runs: BTreeMap::new(),
@@ -92,6 +94,7 @@ impl VaultState {
 
     fn put_up(&mut self, segment: Arc<SegmentInfo>) {
         self.shelf(segment.shape).insert((segment.first, segment.last, segment.id), Arc::clone(&segment));
+        self.removed.remove(&segment.id);
         self.segments.insert(segment.id, segment);
     }
 
@@ -176,6 +179,7 @@ impl VaultState {
             return Err(Refusal::Conflict(format!("the segment {} is not in the vault any more", hex(id))));
         };
         self.take_off(&segment);
+        self.removed.insert(*id);
         moves.push(Move::Removed(segment));
         Ok(())
     }
