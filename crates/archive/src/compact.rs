@@ -77,7 +77,8 @@ impl Vault {
     pub async fn discard_replaced(&self) -> Result<(u64, u64)> {
         let objects = self.segment_objects().await?;
         let state = self.refresh().await?;
-        let replaced: HashSet<String> = state.removed().iter().map(|id| self.inner.segment_path(id)).collect();
+        let replaced = state.removed().iter().filter(|id| state.segment(id).is_none());
+        let replaced: HashSet<String> = replaced.map(|id| self.inner.segment_path(id)).collect();
         self.delete(objects, |object| replaced.contains(&object.path)).await
     }
 

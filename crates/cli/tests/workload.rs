@@ -265,7 +265,9 @@ impl Workload {
             (None, _) => Some(self.program.spawn(["capture", "shop"]).unwrap()),
             (Some(mut running), 0) => {
                 running.signal(Signal::Terminate).unwrap();
-                running.wait(Duration::from_secs(60)).unwrap().ok();
+                // 143: the signal came before the program had begun to listen for it.
+                let run = running.wait(Duration::from_secs(60)).unwrap();
+                assert!(run.code == 0 || run.code == 143, "{run:?}");
                 None
             }
             (Some(running), 1) => {

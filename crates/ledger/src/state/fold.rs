@@ -27,7 +27,8 @@ struct Undo {
 
 enum Move {
     Added(Arc<SegmentInfo>),
-    Removed(Arc<SegmentInfo>),
+    /// With whether it was removed for the first time.
+    Removed(Arc<SegmentInfo>, bool),
 }
 
 type Folded = Result<(), Refusal>;
@@ -87,14 +88,18 @@ impl VaultState {
         for moved in undo.moves.into_iter().rev() {
             match moved {
                 Move::Added(segment) => self.take_off(&segment),
-                Move::Removed(segment) => self.put_up(segment),
+                Move::Removed(segment, first) => {
+                    if first {
+                        self.removed.remove(&segment.id);
+                    }
+                    self.put_up(segment);
+                }
             }
         }
     }
 
     fn put_up(&mut self, segment: Arc<SegmentInfo>) {
         self.shelf(segment.shape).insert((segment.first, segment.last, segment.id), Arc::clone(&segment));
-        self.removed.remove(&segment.id);
         self.segments.insert(segment.id, segment);
     }
 
@@ -179,8 +184,8 @@ impl VaultState {
             return Err(Refusal::Conflict(format!("the segment {} is not in the vault any more", hex(id))));
         };
         self.take_off(&segment);
-        self.removed.insert(*id);
-        moves.push(Move::Removed(segment));
+        let first = self.removed.insert(*id);
+        moves.push(Move::Removed(segment, first));
         Ok(())
     }
 
