@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use backstay_ledger::{Cover, SegmentInfo, Shape};
 use backstay_model::{BodyRef, IdRange, Incarnation, RecordBatch, Tick, Version};
-use backstay_segment::{Entry, Header, PartWriter, RunWriter, TenantPart};
+use backstay_segment::{Entry, Header, PartWriter, TenantPart};
 use bytes::Bytes;
 
+use crate::assemble::assemble;
 use crate::vault::{Inner, LEVEL};
 use crate::{Error, Result, Vault, parallel};
 
@@ -165,28 +166,14 @@ fn encode(inner: &Inner, chunk: Chunk, scan: [u8; 16], shape: Shape) -> Result<(
         encode_part(&header, name, key, &records, shape == Shape::BaseRun)
     });
     let parts: Vec<TenantPart> = parts.map_err(|error| Error::segment(&path, error))?;
-    let mut run = RunWriter::new(header);
-    run.reserve(&parts);
-    for part in parts {
-        run.push(part);
+    let ticks = (chunk.first.unwrap_or(chunk.last), chunk.last);
+    let (mut info, file) = assemble(inner, header, shape, parts, ticks)?;
+    info.scan = Some(scan);
+    // Differences are never complete.
+    if shape == Shape::BaseRun {
+        info.covers = chunk.covers;
     }
-    let (entries, raw_bytes) = (run.entries(), run.raw_bytes());
-    let file = run.finish(inner.vault_key()).map_err(|error| Error::segment(&path, error))?;
-    let info = SegmentInfo {
-        id: header.segment,
-        shape,
-        bytes: file.len() as u64,
-        raw_bytes,
-        entries,
-        first: chunk.first.unwrap_or(chunk.last),
-        last: chunk.last,
-        hash: blake3::hash(&file).into(),
-        // Differences are never complete.
-        covers: if shape == Shape::BaseRun { chunk.covers } else { Vec::new() },
-        scan: Some(scan),
-        stream: None,
-    };
-    Ok((info, Bytes::from(file)))
+    Ok((info, file))
 }
 
 fn encode_part(

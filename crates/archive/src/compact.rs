@@ -11,10 +11,11 @@ use std::time::UNIX_EPOCH;
 
 use backstay_ledger::{Fact, SegmentInfo, Shape};
 use backstay_model::{BodyRef, IdRange, Incarnation, Interpreter, Tenant, Tick, Version, crash_point};
-use backstay_segment::{Entry, PartWriter, RunWriter, split_key};
+use backstay_segment::{Entry, PartWriter, split_key};
 use backstay_store::Object;
 use bytes::Bytes;
 
+use crate::assemble::assemble;
 use crate::load::gather;
 use crate::merge::{State, fold_one, state_at};
 use crate::snapshot::{Layers, take_within};
@@ -328,25 +329,6 @@ fn encode(inner: &Inner, by_tenant: BTreeMap<Tenant, Vec<Filed<'_>>>, first: Tic
         part.finish()
     });
     let parts = parts.map_err(|error: backstay_segment::Error| Error::segment(&path, error))?;
-    let mut run = RunWriter::new(header);
-    run.reserve(&parts);
-    for part in parts {
-        run.push(part);
-    }
-    let (entries, raw_bytes) = (run.entries(), run.raw_bytes());
-    let file = run.finish(inner.vault_key()).map_err(|error| Error::segment(&path, error))?;
-    let info = SegmentInfo {
-        id: header.segment,
-        shape: Shape::DeltaRun,
-        bytes: file.len() as u64,
-        raw_bytes,
-        entries,
-        first,
-        last,
-        hash: blake3::hash(&file).into(),
-        covers: Vec::new(),
-        scan: None,
-        stream: None,
-    };
-    Ok(Sorted { info, file: Bytes::from(file) })
+    let (info, file) = assemble(inner, header, Shape::DeltaRun, parts, (first, last))?;
+    Ok(Sorted { info, file })
 }

@@ -17,6 +17,7 @@
 //! The archive knows no database. What depends on a source's own format it asks an
 //! [`Interpreter`](backstay_model::Interpreter).
 
+mod assemble;
 mod base;
 mod compact;
 mod error;
