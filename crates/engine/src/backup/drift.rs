@@ -1,4 +1,13 @@
 //! Comparing the source with what the archive says of it: a later scan, or one over a gap.
+//!
+//! ```text
+//!   partition of the archive as of a tick ⟷ the same stretch of the source at that tick ─▶ differences ─▶ segments
+//! ```
+//!
+//! What the archive holds of a partition fits in memory; what the source holds of it may not, as when a gap has hidden
+//! where it came from. So the source is read batch by batch, and differences are stored as soon as they fill a segment.
+//! Each is true by itself at its own tick: when the server gives a tick up, the comparison goes on at a new one behind
+//! the last record that it has seen, with what the archive says as of then.
 
 use std::sync::Arc;
 
@@ -12,6 +21,9 @@ use crate::compare::{Comparison, Pair};
 use crate::monitor::Meter;
 use crate::scan::{Clock, RangeScan};
 use crate::{Error, Monitor, Phase, Result};
+
+/// How often a tick may be given up before anything was read at it.
+const STALLS: u32 = 5;
 
 /// Comparing the source with the archive.
 pub(super) struct DriftJob<'a> {
@@ -39,34 +51,7 @@ impl DriftJob<'_> {
         for mut namespace in before {
             let view = snapshot.believed(clock.last).await?;
             for partition in view.partitions(namespace.incarnation, &Selection::default()).await? {
-                let mut attempts = 0;
-                loop {
-                    let at = clock.fresh(self.source, world.as_ref()).await?;
-                    if at != snapshot.through() {
-                        snapshot = self.archive_at(at).await?;
-                    }
-                    match self.compare(&snapshot, &namespace, &partition, at).await {
-                        Ok(()) => break,
-                        // The partition begins anew; what was found before is found again and counted once.
-                        Err(Error::Source(SourceError::SnapshotTooOld(_))) if attempts < 5 => {
-                            attempts += 1;
-                            clock.renew(self.source, world.as_ref()).await?;
-                        }
-                        // What a gap did to it is held for no instant before it was dropped or renamed.
-                        Err(Error::Source(SourceError::NamespaceChanged { .. })) => {
-                            let moved = find_again(self.source, &namespace).await?;
-                            clock.renew(self.source, world.as_ref()).await?;
-                            match moved {
-                                Some(moved) => namespace = moved,
-                                None => break,
-                            }
-                        }
-                        Err(error) => return Err(error),
-                    }
-                }
-                if self.writer.is_full() {
-                    self.store().await?;
-                }
+                self.walk(&mut snapshot, &mut clock, &mut namespace, partition).await?;
             }
         }
         self.store().await?;
@@ -82,57 +67,90 @@ impl DriftJob<'_> {
         Ok(self.vault.snapshot(Arc::clone(&self.interpreter), at).await?)
     }
 
+    /// Compares a partition to its end, at as many ticks as it takes.
+    async fn walk(
+        &mut self,
+        snapshot: &mut Snapshot,
+        clock: &mut Clock,
+        namespace: &mut Namespace,
+        mut rest: Partition,
+    ) -> Result<()> {
+        let world = self.vault.repository().world().clone();
+        let mut attempts = 0;
+        loop {
+            let at = clock.fresh(self.source, world.as_ref()).await?;
+            if at != snapshot.through() {
+                *snapshot = self.archive_at(at).await?;
+            }
+            let before = rest.range.clone();
+            let compared = self.compare(snapshot, namespace, &mut rest, at).await;
+            attempts = if rest.range == before { attempts + 1 } else { 0 };
+            match compared {
+                Ok(()) => return Ok(()),
+                Err(Error::Source(SourceError::SnapshotTooOld(_))) if attempts < STALLS => {
+                    clock.renew(self.source, world.as_ref()).await?;
+                }
+                // What a gap did to it is held for no instant before it was dropped or renamed.
+                Err(Error::Source(SourceError::NamespaceChanged { .. })) => {
+                    let moved = find_again(self.source, namespace).await?;
+                    clock.renew(self.source, world.as_ref()).await?;
+                    match moved {
+                        Some(moved) => *namespace = moved,
+                        None => return Ok(()),
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Compares `rest` as of `at`; what is left of it after a failure has not been compared.
     async fn compare(
         &mut self,
         snapshot: &Snapshot,
         namespace: &Namespace,
-        partition: &Partition,
+        rest: &mut Partition,
         at: Tick,
     ) -> Result<()> {
         let world = self.vault.repository().world().clone();
-        let archived = snapshot.believed(at).await?.load(partition, &Selection::default()).await?;
+        let archived = snapshot.believed(at).await?.load(rest, &Selection::default()).await?;
         let mut comparison = Comparison::new(&archived);
-        let mut scan = RangeScan::new(self.source, world.as_ref(), namespace, partition.range.clone(), at);
-        let mut changed = RecordBatch::default();
-        let mut gone: Vec<(Tenant, Vec<u8>)> = Vec::new();
-        let (mut records, mut bytes, mut moved) = (0, 0, 0);
-        let mut sink = |pair: Pair<'_>| match pair {
-            Pair::Archived { tenant, id, .. } => gone.push((tenant.clone(), id.to_vec())),
-            Pair::Live { id, image } => changed.push(id, image),
-            Pair::Different { tenant, id, live, .. } => {
-                let mut scratch = String::new();
-                if self.interpreter.tenant(&namespace.name, live, &mut scratch) != tenant.as_str() {
-                    gone.push((tenant.clone(), id.to_vec()));
-                    moved += 1;
-                }
-                changed.push(id, live);
-            }
-            Pair::Same => {}
-        };
+        let mut scan = RangeScan::new(self.source, world.as_ref(), namespace, rest.range.clone(), at);
+        let mut batch = RecordBatch::default();
         loop {
-            let mut batch = RecordBatch::default();
             let more = scan.next(&mut batch, None, self.monitor).await?;
-            let batch_bytes: u64 = batch.iter().map(|(_, image)| image.len() as u64).sum();
-            records += batch.len() as u64;
-            bytes += batch_bytes;
-            self.meter.add(batch.len() as u64, batch_bytes);
+            let bytes: u64 = batch.iter().map(|(_, image)| image.len() as u64).sum();
+            self.report.records += batch.len() as u64;
+            self.report.source_bytes += bytes;
+            self.meter.add(batch.len() as u64, bytes);
+            let mut found = Found::default();
+            let mut sink = |pair: Pair<'_>| found.take(pair, namespace, self.interpreter.as_ref());
             comparison.batch(&batch, &mut sink);
             if !more {
-                break;
+                comparison.rest(&mut sink);
+            }
+            self.push(namespace, at, found);
+            rest.range = scan.rest().clone();
+            if self.writer.is_full() {
+                self.store().await?;
+            }
+            if !more {
+                return Ok(());
             }
         }
-        comparison.rest(&mut sink);
-        self.report.records += records;
-        self.report.source_bytes += bytes;
-        self.differences += changed.len() as u64 + gone.len() as u64 - moved;
-        for (tenant, id) in gone {
+    }
+
+    fn push(&mut self, namespace: &Namespace, at: Tick, found: Found) {
+        self.differences += found.changed.len() as u64 + found.gone.len() as u64 - found.moved;
+        for (tenant, id) in found.gone {
             self.writer.push_absent(namespace.incarnation, at, tenant.as_str(), &id);
         }
-        let mut scratch = String::new();
-        self.writer.push(namespace.incarnation, at, changed, |image, owner| {
-            owner(self.interpreter.tenant(&namespace.name, image, &mut scratch));
-        });
-        Ok(())
+        if !found.changed.is_empty() {
+            let mut scratch = String::new();
+            self.writer.push(namespace.incarnation, at, found.changed, |image, owner| {
+                owner(self.interpreter.tenant(&namespace.name, image, &mut scratch));
+            });
+        }
     }
 
     /// A definition counts as different only when it stood still from `earlier` on, before the source was asked, to `at`,
@@ -178,5 +196,32 @@ impl DriftJob<'_> {
             crash_point("backup.segment-committed");
         }
         Ok(())
+    }
+}
+
+/// The differences that one batch of the source shows.
+#[derive(Default)]
+struct Found {
+    changed: RecordBatch,
+    gone: Vec<(Tenant, Vec<u8>)>,
+    /// How many stand in both, because they changed hands.
+    moved: u64,
+}
+
+impl Found {
+    fn take(&mut self, pair: Pair<'_>, namespace: &Namespace, interpreter: &dyn Interpreter) {
+        match pair {
+            Pair::Archived { tenant, id, .. } => self.gone.push((tenant.clone(), id.to_vec())),
+            Pair::Live { id, image } => self.changed.push(id, image),
+            Pair::Different { tenant, id, live, .. } => {
+                let mut scratch = String::new();
+                if interpreter.tenant(&namespace.name, live, &mut scratch) != tenant.as_str() {
+                    self.gone.push((tenant.clone(), id.to_vec()));
+                    self.moved += 1;
+                }
+                self.changed.push(id, live);
+            }
+            Pair::Same => {}
+        }
     }
 }

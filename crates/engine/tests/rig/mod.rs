@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backstay_archive::{Repository, Selection, Vault};
+use backstay_archive::{Limits, Repository, Selection, Vault};
 use backstay_engine::{
     BackupOptions, BackupReport, CaptureOptions, CaptureReport, ConflictPolicy, Destination, Monitor, ProofScope,
     RestoreReport, RestoreRequest, Result, Scope, Until,
@@ -47,6 +47,11 @@ pub struct Rig {
 
 impl Rig {
     pub async fn new() -> Rig {
+        Rig::with_limits(Limits::default()).await
+    }
+
+    /// One that holds no more in memory than this.
+    pub async fn with_limits(limits: Limits) -> Rig {
         let toy = Arc::new(Toy::new());
         let source = ToySource::new(Arc::clone(&toy)).with_batch(3);
         let (faulty, world) = (FaultyStore::new(), Arc::new(SimWorld::new(1)));
@@ -54,7 +59,7 @@ impl Rig {
         let as_world: Arc<dyn World> = Arc::clone(&world) as Arc<dyn World>;
         let scratch = std::env::temp_dir();
         let repository = Repository::create(faulty.store(), "memory", keyring, as_world, scratch).await.unwrap();
-        Rig { toy, source, faulty, world, repository }
+        Rig { toy, source, faulty, world, repository: repository.with_limits(limits) }
     }
 
     /// One with a shop of two tenants in two namespaces.
