@@ -117,7 +117,7 @@ pub(crate) async fn sort_tails(
     tails: &[Arc<SegmentInfo>],
     interpreter: &dyn Interpreter,
 ) -> Result<Option<Sorted>> {
-    let table = tails::read(inner, tails, interpreter, Tick::MAX).await?;
+    let table = tails::read(inner, tails, &[], interpreter, Tick::MAX).await?;
     if table.groups().is_empty() {
         return Ok(None);
     }

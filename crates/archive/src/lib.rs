@@ -47,7 +47,7 @@ pub use load::Loaded;
 pub use partition::Partition;
 pub use repository::Repository;
 pub use selection::{Predicate, Selection};
-pub use snapshot::Snapshot;
+pub use snapshot::{Ahead, Snapshot};
 pub use vault::Vault;
 pub use verify::{Problem, VerifyOptions, VerifyReport};
 pub use view::{Definition, View};

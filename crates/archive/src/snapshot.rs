@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use backstay_ledger::{SegmentInfo, VaultState};
-use backstay_model::{Coverage, IdRange, Incarnation, Interpreter, Tick};
+use backstay_model::{Coverage, EntryBatch, IdRange, Incarnation, Interpreter, Tick};
 use backstay_store::Store;
 use tempfile::TempDir;
 
@@ -109,6 +109,16 @@ pub(crate) fn overlap(a: &IdRange, b: &IdRange) -> bool {
     !ends_before(&a.to, &b.from) && !ends_before(&b.to, &a.from)
 }
 
+/// Changes that no commit holds yet: all those between a state's frontier and a tick, for a look at what would be true once
+/// they were captured.
+#[derive(Clone, Copy)]
+pub struct Ahead<'a> {
+    /// The changes, in stream order.
+    pub entries: &'a [EntryBatch],
+    /// Every change after the frontier and up to and with this tick is among them.
+    pub through: Tick,
+}
+
 /// A pinned state of a vault. Cheap to clone.
 #[derive(Clone)]
 pub struct Snapshot {
@@ -118,6 +128,8 @@ pub struct Snapshot {
     pub(crate) layers: Arc<Layers>,
     pub(crate) table: Arc<Table>,
     through: Tick,
+    /// Every change between the frontier and this tick was handed over in memory.
+    ahead: Option<Tick>,
     _scratch: Option<Arc<TempDir>>,
 }
 
@@ -127,6 +139,7 @@ impl Snapshot {
         state: Arc<VaultState>,
         interpreter: Arc<dyn Interpreter>,
         through: Tick,
+        ahead: Option<Ahead<'_>>,
     ) -> Result<Snapshot> {
         let mut layers = Layers::of(&inner, &state);
         let tails: Vec<Arc<SegmentInfo>> = state.tails().filter(|tail| tail.first <= through).cloned().collect();
@@ -148,7 +161,8 @@ impl Snapshot {
             }
             rest = after;
         }
-        let table = tails::read(&inner, rest, interpreter.as_ref(), through).await?;
+        let entries = ahead.as_ref().map_or(&[][..], |ahead| ahead.entries);
+        let table = tails::read(&inner, rest, entries, interpreter.as_ref(), through).await?;
         Ok(Snapshot {
             inner,
             state,
@@ -156,13 +170,14 @@ impl Snapshot {
             layers: Arc::new(layers),
             table: Arc::new(table),
             through,
+            ahead: ahead.map(|ahead| ahead.through),
             _scratch: scratch,
         })
     }
 
     /// The state of the archive as of `at`. [`Error::NotCovered`] when that instant cannot be had.
     pub async fn at(&self, at: Tick) -> Result<View> {
-        let coverage = self.state.coverage();
+        let coverage = self.coverage();
         if !coverage.contains(at) || at > self.through {
             return Err(not_covered(&coverage, at));
         }
@@ -179,9 +194,16 @@ impl Snapshot {
         self.through
     }
 
-    /// Which instants can be restored.
+    /// Which instants this snapshot can show.
     pub fn coverage(&self) -> Coverage {
-        self.state.coverage()
+        let mut coverage = self.state.coverage();
+        if let Some(ahead) = self.ahead
+            && coverage.start.is_some()
+            && coverage.gaps.iter().all(|gap| gap.resumes.is_some())
+        {
+            coverage.through = coverage.through.max(ahead);
+        }
+        coverage
     }
 
     /// The state of the ledger that this snapshot pins.

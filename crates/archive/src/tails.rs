@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use backstay_ledger::SegmentInfo;
-use backstay_model::{Interpreter, Tick};
+use backstay_model::{EntryBatch, Interpreter, Tick};
 use backstay_segment::{Header, TailBlock};
 
 use crate::table::Table;
 use crate::vault::Inner;
 use crate::{Error, Result};
 
-/// Reads `tails` (in stream order) into a table, leaving out what became visible after `through`.
+/// Reads `tails` (in stream order), and then the entries of `ahead`, which no tail holds yet, into a table, leaving out
+/// what became visible after `through`.
 pub(crate) async fn read(
     inner: &Inner,
     tails: &[Arc<SegmentInfo>],
+    ahead: &[EntryBatch],
     interpreter: &dyn Interpreter,
     through: Tick,
 ) -> Result<Table> {
@@ -44,6 +46,11 @@ pub(crate) async fn read(
             return Err(Error::interpret(&path, error));
         }
         result.map_err(|error| Error::segment(&path, error))?;
+    }
+    let mut ordinals = Ordinals::default();
+    for (visible, entry) in ahead.iter().flat_map(EntryBatch::iter).take_while(|(visible, _)| *visible <= through) {
+        let read = ordinals.read(entry, visible, interpreter, &mut table);
+        read.map_err(|error| Error::interpret("the change feed", error))?;
     }
     table.group();
     Ok(table)

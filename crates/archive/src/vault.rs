@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use crate::keys::Keys;
 use crate::repository::hex;
 use crate::run::Run;
-use crate::snapshot::RunRef;
+use crate::snapshot::{Ahead, RunRef};
 use crate::{Error, Limits, Repository, Result, Snapshot};
 
 /// How many opened runs are kept at hand.
@@ -207,6 +207,11 @@ impl Vault {
         &self.inner.repository
     }
 
+    /// How much is held in memory at a time.
+    pub fn limits(&self) -> &Limits {
+        self.inner.limits()
+    }
+
     /// The key that opens what belongs to no tenant.
     pub fn vault_key(&self) -> &DataKey {
         &self.inner.vault_key
@@ -240,7 +245,18 @@ impl Vault {
     /// Pins the newest state with all changes up to and with `through`.
     pub async fn snapshot(&self, interpreter: Arc<dyn Interpreter>, through: Tick) -> Result<Snapshot> {
         let state = self.refresh().await?;
-        Snapshot::take(Arc::clone(&self.inner), state, interpreter, through).await
+        Snapshot::take(Arc::clone(&self.inner), state, interpreter, through, None).await
+    }
+
+    /// Pins `state` with all its changes and those of `ahead`, as if they had been captured. Writes nothing to the vault.
+    pub async fn snapshot_ahead(
+        &self,
+        state: Arc<VaultState>,
+        interpreter: Arc<dyn Interpreter>,
+        ahead: Ahead<'_>,
+    ) -> Result<Snapshot> {
+        let through = ahead.through;
+        Snapshot::take(Arc::clone(&self.inner), state, interpreter, through, Some(ahead)).await
     }
 
     /// Stores the entries of `batches` as one tail of `stream`; `None` when they hold none. The tail counts only once a

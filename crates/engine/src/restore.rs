@@ -8,13 +8,12 @@
 //! ```
 //!
 //! All three write only what differs, so that running a restore again finishes it, or finds nothing to do. A preview
-//! walks the same way and writes nothing.
+//! walks the same way and writes nothing, neither to the target nor to the archive.
 
 use std::sync::Arc;
 
 use backstay_archive::{Definition, Selection, Snapshot, Vault, View};
-use backstay_ledger::VaultState;
-use backstay_model::{NamespaceKind, Tick, crash_point};
+use backstay_model::{Coverage, NamespaceKind, Tick, crash_point};
 use backstay_seal::Digest;
 use backstay_source::{Namespace, Source, Target};
 use serde::{Deserialize, Serialize};
@@ -26,6 +25,7 @@ use crate::monitor::Meter;
 use crate::proof::{LiveScope, read_back};
 use crate::{Error, Monitor, Phase, Proof, ProofScope, Result, Scope};
 
+mod ahead;
 mod compare;
 mod fresh;
 mod rewind;
@@ -153,12 +153,26 @@ pub async fn restore(
     let (request, shredded) = &without_shredded(vault, request)?;
     let world = vault.repository().world().clone();
     let (began, began_ms) = (world.now(), world.elapsed_ms());
-    let now = match (&request.destination, source) {
-        (Destination::InPlace, Some(source)) => Some(catch_up(vault, source, monitor).await?),
-        _ => None,
+    let mut short = None;
+    let (now, snapshot, view) = match (&request.destination, source) {
+        (Destination::InPlace, Some(source)) if request.preview => {
+            let mut sight = ahead::look(vault, source, interpreter, monitor).await?;
+            let view = sight.snapshot.at(request.at).await.map_err(|error| sight.explain(error))?;
+            short = sight.short.take();
+            (Some(sight.through).filter(|_| short.is_none()), sight.snapshot, view)
+        }
+        (Destination::InPlace, Some(source)) => {
+            let now = catch_up(vault, source, monitor).await?;
+            let snapshot = vault.snapshot(interpreter, now.max(request.at)).await?;
+            let view = snapshot.at(request.at).await?;
+            (Some(now), snapshot, view)
+        }
+        _ => {
+            let snapshot = vault.snapshot(interpreter, request.at).await?;
+            let view = snapshot.at(request.at).await?;
+            (None, snapshot, view)
+        }
     };
-    let snapshot = vault.snapshot(interpreter, now.unwrap_or(request.at).max(request.at)).await?;
-    let view = snapshot.at(request.at).await?;
     let definitions = request.scope.pick(view.definitions().await?);
     if definitions.is_empty() {
         let what = format!("no namespace that existed at {} is selected", request.at);
@@ -169,7 +183,7 @@ pub async fn restore(
         target,
         request,
         monitor,
-        since: now.filter(|now| is_unbroken(snapshot.state(), request.at, *now)),
+        since: now.filter(|now| is_unbroken(&snapshot.coverage(), request.at, *now)),
         live: target.definitions().await?,
         report: RestoreReport { at: request.at, ..RestoreReport::default() },
         archive_digest: Digest::default(),
@@ -180,6 +194,9 @@ pub async fn restore(
         view,
     };
     job.report.notes.extend(shredded.clone());
+    job.report.notes.extend(short.map(|short| {
+        format!("compared whole namespaces, because {short}: once that is captured, only what changed is looked at")
+    }));
     job.note_what_stays(&definitions);
     let mut run = Run {
         id: id.clone(),
@@ -254,8 +271,8 @@ async fn catch_up(vault: &Vault, source: &dyn Source, monitor: &Monitor) -> Resu
 }
 
 /// True when the archive holds every change from `at` to `now`.
-fn is_unbroken(state: &VaultState, at: Tick, now: Tick) -> bool {
-    state.coverage().spans().iter().any(|span| span.from <= at && now <= span.to)
+fn is_unbroken(coverage: &Coverage, at: Tick, now: Tick) -> bool {
+    coverage.spans().iter().any(|span| span.from <= at && now <= span.to)
 }
 
 /// A restore that is going on.

@@ -1,0 +1,109 @@
+//! What a preview knows of the changes that no capture has archived yet.
+//!
+//! ```text
+//!   … archived ──▶ frontier ──▶ followed in memory ──▶ what the source has committed by now
+//! ```
+//!
+//! A restore in place captures first. A preview must write nothing, to the archive as little as to the source, and is to
+//! show the same plan: so it follows the feed from the frontier in memory, and reads the archive as if that had been
+//! captured. It holds no more than an archive's reader holds of tails. Where it cannot follow (the feed has rolled over, a
+//! gap is open, too much has changed) it reads at the frontier, compares what is there now with that, and says so.
+
+use std::sync::Arc;
+
+use backstay_archive::{Ahead, Error as ArchiveError, Snapshot, Vault};
+use backstay_model::{EntryBatch, Interpreter, Tick};
+use backstay_source::{Error as SourceError, Source, Start};
+
+use crate::capture::only_stream;
+use crate::{Error, Monitor, Result};
+
+/// What a preview reads.
+pub(super) struct Sight {
+    pub snapshot: Snapshot,
+    /// Up to where every change is known.
+    pub through: Tick,
+    /// Why it does not reach up to now, if it does not.
+    pub short: Option<String>,
+}
+
+impl Sight {
+    /// Why an instant cannot be shown: with what a capture would have to do first.
+    pub fn explain(&self, error: ArchiveError) -> Error {
+        match (error, &self.short) {
+            (ArchiveError::NotCovered { at, before, after, .. }, Some(short)) if at > self.through => {
+                let through = self.through;
+                let why = format!("the archive holds every change through {through} only, and {short}; capture first");
+                Error::Archive(ArchiveError::NotCovered { at, why, before, after })
+            }
+            (error, _) => Error::Archive(error),
+        }
+    }
+}
+
+/// Reads the archive as it would be if everything that `source` has committed were captured. Writes nothing.
+pub(super) async fn look(
+    vault: &Vault,
+    source: &dyn Source,
+    interpreter: Arc<dyn Interpreter>,
+    monitor: &Monitor,
+) -> Result<Sight> {
+    let stream = only_stream(source).await?;
+    let state = vault.refresh().await?;
+    let Some(frontier) = state.frontier(&stream) else {
+        return Err(Error::NoBase { source_name: vault.name().to_owned() });
+    };
+    let mut followed = Followed { entries: Vec::new(), through: frontier.through, short: None };
+    if state.open_gap().is_some() {
+        followed.short = Some("a gap is open that only a scan of the source can close".to_owned());
+    } else {
+        let start = Start { resume: frontier.resume, through: frontier.through };
+        followed.follow(source, start, vault.limits().tail_budget, monitor).await?;
+    }
+    let Followed { entries, through, short } = followed;
+    let snapshot = vault.snapshot_ahead(state, interpreter, Ahead { entries: &entries, through }).await?;
+    Ok(Sight { snapshot, through, short })
+}
+
+struct Followed {
+    entries: Vec<EntryBatch>,
+    through: Tick,
+    short: Option<String>,
+}
+
+impl Followed {
+    /// Follows the feed up to what is committed now, or falls short of it and forgets what it followed.
+    async fn follow(&mut self, source: &dyn Source, start: Start, budget: u64, monitor: &Monitor) -> Result<()> {
+        let committed = source.position().await?.committed;
+        if committed <= self.through {
+            return Ok(());
+        }
+        let mut tail = match source.tail(start).await {
+            Err(SourceError::RolledOver { .. }) => return self.give_up(start, "the change feed has rolled over"),
+            tail => tail?,
+        };
+        let mut bytes = 0;
+        while self.through < committed {
+            monitor.check()?;
+            let mut batch = EntryBatch::default();
+            match tail.next(&mut batch).await {
+                Err(SourceError::RolledOver { .. }) => return self.give_up(start, "the change feed has rolled over"),
+                next => next?,
+            }
+            bytes += batch.bytes() as u64;
+            if bytes > budget {
+                return self.give_up(start, "more has changed since than a preview holds in memory");
+            }
+            self.through = self.through.max(batch.through);
+            if !batch.is_empty() {
+                self.entries.push(batch);
+            }
+        }
+        Ok(())
+    }
+
+    fn give_up(&mut self, start: Start, why: &str) -> Result<()> {
+        *self = Followed { entries: Vec::new(), through: start.through, short: Some(why.to_owned()) };
+        Ok(())
+    }
+}
