@@ -5,14 +5,12 @@
 //! owner followed through its changes, and every change filed under the tenant who owned the record then. A change that
 //! moves a record to another tenant becomes a tombstone with the old owner and an image with the new one.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use backstay_ledger::{Fact, SegmentInfo, Shape};
 use backstay_model::{BodyRef, IdRange, Incarnation, Interpreter, Tenant, Tick, Version, crash_point};
-use backstay_segment::{Entry, PartWriter, split_key};
-use backstay_store::Object;
+use backstay_segment::{Entry, PartBench, PartWriter, split_key};
 use bytes::Bytes;
 
 use crate::assemble::assemble;
@@ -21,7 +19,7 @@ use crate::merge::{State, fold_one, state_at};
 use crate::snapshot::{Layers, take_within};
 use crate::table::{Group, Op, OpTenant, Table};
 use crate::tails;
-use crate::vault::{Inner, LEVEL};
+use crate::vault::Inner;
 use crate::{Error, Result, Selection, Vault, parallel};
 
 /// A sorted segment, not stored yet.
@@ -36,12 +34,24 @@ impl Vault {
     ///
     /// Nothing is sorted before the first scan has ended or while a gap is open: whose record a change belongs to is
     /// known only once a scan has told what the changes were made upon.
-    pub async fn compact(&self, interpreter: &dyn Interpreter, mut progress: impl FnMut(u64, u64)) -> Result<u64> {
+    pub async fn compact(&self, interpreter: &dyn Interpreter, progress: impl FnMut(u64, u64)) -> Result<u64> {
         let state = self.refresh().await?;
         if state.completed_scans().is_empty() || state.open_gap().is_some() {
             return Ok(0);
         }
-        let tails: Vec<Arc<SegmentInfo>> = state.tails().cloned().collect();
+        self.compact_through(interpreter, Tick::MAX, progress).await
+    }
+
+    /// Sorts the tails that end at `through` or before, as [`Vault::compact`] does. The caller knows that a scan has ended,
+    /// and that no gap begins before `through` without having ended.
+    pub async fn compact_through(
+        &self,
+        interpreter: &dyn Interpreter,
+        through: Tick,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<u64> {
+        let state = self.refresh().await?;
+        let tails: Vec<Arc<SegmentInfo>> = state.tails().filter(|tail| tail.last <= through).cloned().collect();
         let total = tails.len() as u64;
         let mut rest = tails.as_slice();
         while !rest.is_empty() {
@@ -59,42 +69,6 @@ impl Vault {
             progress(total - rest.len() as u64, total);
         }
         Ok(total)
-    }
-
-    /// Deletes the files of segments that no commit names any more, or ever named, if they were written before
-    /// `older_than_unix` (seconds): those may still be read by a restore that began before, or be waiting for their
-    /// commit. Returns how many were deleted and their bytes.
-    pub async fn sweep(&self, older_than_unix: u64) -> Result<(u64, u64)> {
-        let objects = self.segment_objects().await?;
-        // The state is read after the list: what was committed in between is live in it.
-        let state = self.refresh().await?;
-        let live: HashSet<String> = state.segments().map(|info| self.inner.segment_path(&info.id)).collect();
-        let written = |object: &Object| object.modified.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.delete(objects, |object| !live.contains(&object.path) && written(object) < older_than_unix).await
-    }
-
-    /// Deletes the files of all segments that a commit has replaced, however young: a restore that is still reading them
-    /// fails. What waits for its commit stays. Returns how many were deleted and their bytes.
-    pub async fn discard_replaced(&self) -> Result<(u64, u64)> {
-        let objects = self.segment_objects().await?;
-        let state = self.refresh().await?;
-        let replaced = state.removed().iter().filter(|id| state.segment(id).is_none());
-        let replaced: HashSet<String> = replaced.map(|id| self.inner.segment_path(id)).collect();
-        self.delete(objects, |object| replaced.contains(&object.path)).await
-    }
-
-    async fn segment_objects(&self) -> Result<Vec<Object>> {
-        Ok(self.inner.store().list(&format!("vaults/{}/segments/", self.name())).await?)
-    }
-
-    async fn delete(&self, objects: Vec<Object>, condemned: impl Fn(&Object) -> bool) -> Result<(u64, u64)> {
-        let (mut count, mut bytes) = (0, 0);
-        for object in objects.iter().filter(|object| condemned(object)) {
-            self.inner.store().delete(&object.path).await?;
-            count += 1;
-            bytes += object.size;
-        }
-        Ok((count, bytes))
     }
 }
 
@@ -315,10 +289,10 @@ fn encode(inner: &Inner, by_tenant: BTreeMap<Tenant, Vec<Filed<'_>>>, first: Tic
     let keys =
         inner.keys.active(&names, inner.world().now()).map_err(|source| Error::Key { object: path.clone(), source })?;
     let work: Vec<_> = by_tenant.iter().zip(keys).collect();
-    let parts = parallel::map(&work, |((tenant, changes), key)| {
+    let parts = parallel::map_with(&work, PartBench::new, |bench, ((tenant, changes), key)| {
         let mut order: Vec<&Filed<'_>> = changes.iter().collect();
         order.sort_by(|a, b| a.key.cmp(b.key).then(b.version.cmp(&a.version)));
-        let mut part = PartWriter::new(&header, tenant.as_str(), key, LEVEL, false)?;
+        let mut part = PartWriter::new(&header, tenant.as_str(), key, bench, false)?;
         for filed in order {
             let body = match &filed.body {
                 FiledBody::Borrowed(body) => *body,

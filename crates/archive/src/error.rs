@@ -1,5 +1,6 @@
 //! What can go wrong in the archive; each variant is a decision for the caller.
 
+use backstay_ledger::{Holder, utc};
 use backstay_model::{InterpretError, Tick};
 
 /// The result of an operation on the archive.
@@ -73,6 +74,44 @@ pub enum Error {
     /// Somebody else works on the same thing.
     #[error("{0}")]
     Conflict(String),
+    /// A stream that was to be claimed is held by a process that was heard of lately.
+    #[error(
+        "`{stream}` is being captured by {holder} since {}, last heard of at {}",
+        utc(*since),
+        utc(*seen)
+    )]
+    Held {
+        /// The stream.
+        stream: String,
+        /// Who holds it.
+        holder: Holder,
+        /// Since when, in seconds since the Unix epoch.
+        since: u64,
+        /// When it last committed.
+        seen: u64,
+    },
+    /// Another process has claimed the stream of this one. What was committed before stays; nothing more can be.
+    #[error("`{stream}` was taken over by {holder} at {}: this process has stopped writing", utc(*since))]
+    Fenced {
+        /// The stream.
+        stream: String,
+        /// Who holds it now.
+        holder: Holder,
+        /// Since when, in seconds since the Unix epoch.
+        since: u64,
+    },
+    /// The chain lacks commits that were seen before: its newest were cut off, or an older copy took its place.
+    #[error("the chain of `{name}` was cut short: {why} ({file})")]
+    Cut {
+        /// The vault's name.
+        name: String,
+        /// The path of the commit that was seen.
+        object: String,
+        /// What is there instead.
+        why: String,
+        /// Where it is noted what was seen.
+        file: String,
+    },
     /// Archived bytes of the source cannot be interpreted.
     #[error("{object}: {source}")]
     Interpret {
@@ -108,6 +147,9 @@ impl From<backstay_ledger::Error> for Error {
             backstay_ledger::Error::WrongKey { object } => Error::Key { object, source: no_key("key of this vault") },
             backstay_ledger::Error::WrongSigner { vault } => {
                 Error::Key { object: format!("the vault of `{vault}`"), source: no_key("signing key of this vault") }
+            }
+            backstay_ledger::Error::Fenced { stream, by } => {
+                Error::Fenced { stream, holder: by.holder.clone(), since: by.since }
             }
             error @ (backstay_ledger::Error::Overtaken { .. } | backstay_ledger::Error::Conflict { .. }) => {
                 Error::Conflict(error.to_string())

@@ -17,8 +17,12 @@
 //! The archive knows no database. What depends on a source's own format it asks an
 //! [`Interpreter`](backstay_model::Interpreter).
 
+mod arrival;
+mod anchor;
 mod assemble;
 mod base;
+mod claim;
+mod collect;
 mod compact;
 mod error;
 mod history;
@@ -39,7 +43,10 @@ mod vault;
 mod verify;
 mod view;
 
-pub use base::{BaseSegment, BaseWriter};
+pub use arrival::Arrival;
+/// Who follows a stream.
+pub use backstay_ledger::Holder;
+pub use base::{BaseSegment, BaseWriter, EncodedBase};
 pub use error::{Error, Result};
 pub use history::PastVersion;
 pub use limits::Limits;

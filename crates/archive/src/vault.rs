@@ -1,9 +1,10 @@
 //! The vault of one source: its chain, its segments, its keys. Cheap to clone; all handles share one chain.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use backstay_ledger::{Chain, Draft, Fact, SegmentInfo, Shape, VaultState, Writer};
+use backstay_ledger::{Chain, Draft, Fact, Head, SegmentInfo, Shape, VaultState, Writer, commit_path, new_id};
 use backstay_model::{Coverage, EntryBatch, Interpreter, Tick, World};
 use backstay_seal::{DataKey, KeyKind};
 use backstay_segment::{FORMAT, Header, TailWriter};
@@ -11,6 +12,7 @@ use backstay_store::Store;
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
+use crate::anchor::{Anchors, PACE_MS, hash_text};
 use crate::keys::Keys;
 use crate::repository::hex;
 use crate::run::Run;
@@ -32,6 +34,12 @@ pub(crate) struct Inner {
     vault_key: Arc<DataKey>,
     pub keys: Keys,
     chain: Mutex<Chain<Writer>>,
+    /// Where the newest commit is noted; empty until the chain has been found to hold what is noted there.
+    anchors: OnceLock<Anchors>,
+    /// When it was noted last.
+    anchored_ms: AtomicU64,
+    /// The number of the newest commit that was seen.
+    seen: AtomicU64,
     runs: Mutex<Vec<([u8; 16], Arc<Run>)>>,
 }
 
@@ -57,13 +65,24 @@ impl Inner {
     }
 
     pub fn segment_path(&self, id: &[u8; 16]) -> String {
-        format!("vaults/{}/segments/{}", self.name, hex(id))
+        format!("{}{}", self.segment_prefix(), hex(id))
     }
 
-    /// The header of a new segment: fresh id, fresh salt.
+    pub fn segment_prefix(&self) -> String {
+        format!("vaults/{}/segments/", self.name)
+    }
+
+    /// The header of a new segment: fresh id, which tells when it was begun, and fresh salt.
     pub fn new_header(&self, shape: backstay_segment::Shape) -> Header {
         let world = self.world();
-        Header { format: FORMAT, shape, vault: self.id, segment: world.id(), salt: world.salt() }
+        let mut random = [0; 10];
+        world.fill(&mut random);
+        let segment = new_id(self.seen.load(Ordering::SeqCst), random);
+        Header { format: FORMAT, shape, vault: self.id, segment, salt: world.salt() }
+    }
+
+    fn saw(&self, state: &VaultState) {
+        self.seen.fetch_max(state.head().seq, Ordering::SeqCst);
     }
 
     /// Reads a whole segment and checks its length against the ledger.
@@ -99,10 +118,39 @@ impl Inner {
     }
 }
 
+impl Inner {
+    /// Notes the newest commit that was seen. The archive is whole without that, so a failure is only told of.
+    fn anchor(&self, head: Head) {
+        let Some(anchors) = self.anchors.get() else { return };
+        if let Err(error) = anchors.raise(&self.id, &self.name, head) {
+            let file = anchors.path().display();
+            tracing::warn!(%error, %file, "the newest commit cannot be noted; a chain that is cut short may go unseen");
+        }
+    }
+
+    /// The same, unless that was done a short while ago.
+    fn anchor_now_and_then(&self, head: Head) {
+        let now = self.world().elapsed_ms();
+        if now.saturating_sub(self.anchored_ms.load(Ordering::SeqCst)) >= PACE_MS {
+            self.anchored_ms.store(now, Ordering::SeqCst);
+            self.anchor(head);
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let head = self.chain.get_mut().state().head();
+        self.anchor(head);
+    }
+}
+
 /// The vault of one source.
 #[derive(Clone)]
 pub struct Vault {
     pub(crate) inner: Arc<Inner>,
+    /// The streams that this handle has claimed, and under which epoch.
+    pub(crate) claims: Arc<[(String, u64)]>,
 }
 
 impl Vault {
@@ -130,7 +178,35 @@ impl Vault {
         let vault_key = Arc::new(vault_key);
         let chain = Chain::load(store, name, Arc::clone(&vault_key), trusted).await?;
         let chain = chain.into_writer(writer(repository, name)?)?;
-        Ok(Vault::with(repository, name, id, vault_key, chain))
+        let vault = Vault::with(repository, name, id, vault_key, chain);
+        vault.check_anchor().await?;
+        Ok(vault)
+    }
+
+    /// Refuses a chain that has not got the newest commit that this machine has seen of it.
+    async fn check_anchor(&self) -> Result<()> {
+        let Some(anchors) = Anchors::beside(&self.inner.repository.keyring) else { return Ok(()) };
+        let Some((seq, hash)) = anchors.of(&self.inner.id)? else {
+            self.inner.anchors.get_or_init(|| anchors);
+            return Ok(());
+        };
+        let head = self.state().await.head();
+        let cut = |why: String| {
+            let (name, file) = (self.name().to_owned(), anchors.path().display().to_string());
+            Err(Error::Cut { name, object: commit_path(self.name(), seq), why, file })
+        };
+        if head.seq < seq {
+            return cut(format!("it ends at commit {}, and commit {seq} has been seen on this machine", head.seq));
+        }
+        let found = match head.seq == seq {
+            true => head.hash,
+            false => blake3::hash(&self.inner.store().get(&commit_path(self.name(), seq)).await?).into(),
+        };
+        if hash_text(&found) != hash {
+            return cut(format!("commit {seq} is another one than has been seen on this machine"));
+        }
+        self.inner.anchors.get_or_init(|| anchors);
+        Ok(())
     }
 
     pub(crate) async fn open_or_create(
@@ -173,7 +249,11 @@ impl Vault {
         )
         .await;
         match created {
-            Ok(chain) => Ok(Vault::with(repository, name, id, vault_key, chain)),
+            Ok(chain) => {
+                let vault = Vault::with(repository, name, id, vault_key, chain);
+                vault.check_anchor().await?;
+                Ok(vault)
+            }
             Err(backstay_ledger::Error::Exists { .. }) => Vault::open(repository, name).await,
             Err(error) => Err(error.into()),
         }
@@ -186,10 +266,13 @@ impl Vault {
             id,
             vault_key,
             keys: Keys::new(Arc::clone(&repository.keyring), id),
+            seen: AtomicU64::new(chain.state().head().seq),
             chain: Mutex::new(chain),
+            anchors: OnceLock::new(),
+            anchored_ms: AtomicU64::new(repository.world.elapsed_ms()),
             runs: Mutex::default(),
         };
-        Vault { inner: Arc::new(inner) }
+        Vault { inner: Arc::new(inner), claims: Arc::default() }
     }
 
     /// The source's name.
@@ -226,6 +309,7 @@ impl Vault {
     pub async fn refresh(&self) -> Result<Arc<VaultState>> {
         let mut chain = self.inner.chain.lock().await;
         chain.refresh().await?;
+        self.inner.saw(chain.state());
         Ok(chain.snapshot())
     }
 
@@ -234,12 +318,26 @@ impl Vault {
         self.state().await.coverage()
     }
 
-    /// Commits the facts that `decide` makes of the newest state; asked again each time another writer was first.
+    /// Commits the facts that `decide` makes of the newest state, under the claims of this handle; asked again each time
+    /// another writer was first. No facts, no commit. [`Error::Fenced`] when a claim has been taken over;
+    /// [`Error::Conflict`] when what the facts replace is not live any more.
     pub async fn commit(&self, mut decide: impl FnMut(&VaultState) -> Result<Vec<Fact>>) -> Result<()> {
+        self.commit_facts(|state| {
+            let facts = decide(state)?;
+            Ok(if facts.is_empty() { facts } else { self.under_claims().chain(facts).collect() })
+        })
+        .await
+    }
+
+    /// Commits just the facts that `decide` makes of the newest state.
+    pub(crate) async fn commit_facts(&self, mut decide: impl FnMut(&VaultState) -> Result<Vec<Fact>>) -> Result<()> {
         let world = self.inner.world();
         let mut chain = self.inner.chain.lock().await;
-        chain.append_with(world.now(), &mut |bytes| world.fill(bytes), |state| decide(state).map(Draft::from)).await?;
-        Ok(())
+        let done =
+            chain.append_with(world.now(), &mut |bytes| world.fill(bytes), |state| decide(state).map(Draft::from)).await;
+        self.inner.saw(chain.state());
+        self.inner.anchor_now_and_then(chain.state().head());
+        done.map(drop)
     }
 
     /// Pins the newest state with all changes up to and with `through`.

@@ -1,13 +1,21 @@
 //! Writing a chain: one create-if-absent per commit, at the number after the head.
 //!
 //! ```text
-//!   draft ──► fold (conflict? nonsense?) ──► create seq = head + 1 ──┬─ made ──► new head
-//!                                                                    ├─ exists, ours (a lost response) ──► new head
-//!                                                                    └─ exists, another's ──► refresh, Overtaken
+//!   draft ──► fold (conflict? fenced? nonsense?) ──► create seq = head + 1 ──┬─ made, or ours (a lost response) ──┐
+//!                                                                            └─ another's ──► refresh, Overtaken   │
+//!                                                   new head ◄── nothing after it but what was made upon it? ◄─────┘
 //! ```
+//!
+//! **Winning is not enough.** On a store with versions a create succeeds over a delete marker, and a writer that slept may
+//! find the name it aims for collected. Either way the chain has gone on without it, so the commits after it are still
+//! there, and none was made upon this one. Every win is therefore followed by a look at what is listed after it; only
+//! then is the commit acknowledged. What is found beside the chain is left where it is, as evidence.
 //!
 //! When the store fails otherwise, the commit may have been made. That is harmless: the next append finds it, reports
 //! [`Error::Overtaken`], and whoever decides again sees its facts in the state.
+//!
+//! The fold, not the look, decides what a commit may say: whether the segments that it replaces are still live, whether
+//! what it adds was begun above the floor, whether its claim is the newest. Every reader folds the same way.
 
 use std::sync::Arc;
 
@@ -16,12 +24,12 @@ use backstay_store::Store;
 use bytes::Bytes;
 
 use crate::Chance;
-use crate::chain::{Chain, Writer};
-use crate::commit::{self, Id, Parts};
+use crate::chain::{Chain, Writer, fetch};
+use crate::commit::{self, Hash, Id, Parts};
 use crate::error::{Error, Result};
 use crate::fact::Fact;
-use crate::path::{chain_prefix, commit_path};
-use crate::state::{Head, Refusal, VaultState};
+use crate::path::{chain_prefix, commit_path, parse_seq};
+use crate::state::{Head, Moment, Refusal, VaultState};
 
 /// The facts of a commit to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,8 +90,11 @@ impl Chain<Writer> {
     /// answer is then the head's number.
     ///
     /// - [`Error::Overtaken`]: another writer was first; the state is refreshed, and the draft must be decided again.
-    /// - [`Error::Conflict`]: a segment that the draft removes is not live, or one that it adds already is.
+    /// - [`Error::Conflict`]: a segment that the draft removes is not live, one that it adds already is or was begun below
+    ///   the floor, or a stream that it claims was claimed meanwhile.
+    /// - [`Error::Fenced`]: the claim under which it is made has been taken over.
     /// - [`Error::Nonsense`]: the draft contradicts the state.
+    /// - [`Error::Beside`]: the commit was created, but beside the chain: what stood in its place has vanished.
     /// - [`Error::Store`]: the commit may or may not have been made; the next append tells.
     pub async fn append(&mut self, draft: Draft, now_unix: u64, chance: &mut Chance<'_>) -> Result<u64> {
         let before = self.state.head();
@@ -104,14 +115,16 @@ impl Chain<Writer> {
             facts: &draft.facts,
         };
         let bytes = commit::encode(&parts, &self.key, &self.mode.signer)?;
-        Arc::make_mut(&mut self.state).check(&draft.facts).map_err(cannot)?;
+        Arc::make_mut(&mut self.state).check(&draft.facts, Moment { seq, written_at: now_unix }).map_err(cannot)?;
 
         let object = commit_path(&self.name, seq);
         match publish(&self.store, &object, &bytes).await? {
             Outcome::Made => {
                 let head = Head { seq, hash: blake3::hash(&bytes).into(), written_at: now_unix };
+                self.look_beyond(seq, &head.hash).await?;
                 // Not before: this future may be dropped while the store is at work.
                 Arc::make_mut(&mut self.state).fold(&draft.facts, head).map_err(cannot)?;
+                self.checkpoint(chance).await;
                 Ok(seq)
             }
             Outcome::Lost => {
@@ -119,6 +132,24 @@ impl Chain<Writer> {
                 tracing::debug!(object, "overtaken by another writer");
                 Err(Error::Overtaken { object })
             }
+        }
+    }
+
+    /// Makes sure that the chain goes on from our commit `seq`, if it goes on at all.
+    async fn look_beyond(&self, seq: u64, ours: &Hash) -> Result<()> {
+        let object = commit_path(&self.name, seq);
+        let listed = self.store.list_after(&chain_prefix(&self.name), &object).await?;
+        let Some(next) = listed.iter().filter_map(|object| parse_seq(&self.name, &object.path)).min() else {
+            return Ok(());
+        };
+        let beside = |why| Err(Error::Beside { object: object.clone(), why });
+        let follower = commit_path(&self.name, next);
+        if next != seq + 1 {
+            return beside(format!("{follower} is there, but nothing between"));
+        }
+        match fetch(&self.store, &follower).await?.skeleton.prev == *ours {
+            true => Ok(()),
+            false => beside(format!("{follower} was made upon another commit")),
         }
     }
 
@@ -166,11 +197,12 @@ async fn publish(store: &Store, object: &str, bytes: &Bytes) -> Result<Outcome> 
 fn cannot(refusal: Refusal) -> Error {
     match refusal {
         Refusal::Conflict(why) => Error::Conflict { why },
+        Refusal::Fenced { stream, by } => Error::Fenced { stream, by: Box::new(by) },
         Refusal::Nonsense(why) => Error::Nonsense { why },
     }
 }
 
-fn draw<const N: usize>(chance: &mut Chance<'_>) -> [u8; N] {
+pub(crate) fn draw<const N: usize>(chance: &mut Chance<'_>) -> [u8; N] {
     let mut bytes = [0; N];
     chance(&mut bytes);
     bytes

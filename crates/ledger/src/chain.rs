@@ -1,14 +1,15 @@
-//! Reading a chain: every commit checked, every link checked, all facts folded.
+//! Reading a chain: from the newest checkpoint on, every commit checked, every link checked, all facts folded.
 //!
 //! ```text
-//!   list ──► newest ──► get 32 at a time ──► parse, place, open ──► link, fold ──► VaultState
-//!                                                  signature: of the newest
+//!   newest checkpoint ──► state after commit c     (none that is sound: from the first commit)
+//!   list after c ──► newest ──► get 32 at a time ──► parse, place, open ──► link, fold ──► VaultState
+//!                                                          signature: of the newest
 //! ```
 //!
 //! **One signature vouches for everything before it.** The newest commit is signed over the hash of the one before it, and
 //! so on to the first: whoever changes any of them must find a second BLAKE3 preimage or sign anew. So loading checks
 //! every hash and one signature; where something does not fit, signatures decide what to call it.
-//! [`verify_chain`](crate::verify_chain) checks every signature by itself.
+//! [`verify_chain`](crate::verify_chain) checks every signature by itself, and every commit below the checkpoints.
 //!
 //! A hole in the numbers is found by asking for each number up to the newest that is listed, not by trusting the list:
 //! a listing made while others commit may miss one that is there.
@@ -23,11 +24,15 @@ use crate::commit::{Commit, Hash, Id};
 use crate::error::{Error, Result};
 use crate::fact::Fact;
 use crate::path::{chain_prefix, commit_path, parse_seq};
+use crate::shortcut;
 use crate::state::{Head, Refusal, VaultState};
 use crate::text::hex;
 
 /// How many commits are asked for at a time.
 pub(crate) const READ_AHEAD: usize = 32;
+
+/// How far behind a reader must be for a checkpoint to be worth looking for: two times the least distance of two.
+const FAR: u64 = 512;
 
 /// A chain that can be read.
 #[derive(Clone, Copy, Debug)]
@@ -54,16 +59,19 @@ pub struct Chain<Mode = Reader> {
 }
 
 impl Chain<Reader> {
-    /// Reads and checks the whole chain of the vault called `vault`. `trusted` is the public key that must have signed
-    /// every commit.
+    /// Reads and checks the chain of the vault called `vault`, from its newest sound checkpoint on; a damaged one is
+    /// passed over. `trusted` is the public key that must have signed every commit.
     ///
     /// [`Error::Missing`] (of the first commit when there is no such vault), [`Error::Corrupt`], [`Error::Foreign`],
     /// [`Error::WrongKey`], [`Error::Newer`]: each names the commit.
     pub async fn load(store: Store, vault: &str, key: Arc<DataKey>, trusted: [u8; 32]) -> Result<Chain<Reader>> {
         let (object, first) = genesis(&store, vault, &trusted).await?;
         let facts = first.open(&object, &key)?;
-        let state = VaultState::open(first.skeleton.vault, &facts, head_of(&first))
+        let mut state = VaultState::open(first.skeleton.vault, &facts, head_of(&first))
             .map_err(|refusal| refused(&object, &refusal))?;
+        if let Some(newer) = shortcut::newest(&store, vault, &state, &key, &trusted).await? {
+            state = newer;
+        }
         let mut chain = Chain { store, name: vault.to_owned(), key, trusted, state: Arc::new(state), mode: Reader };
         chain.refresh().await?;
         Ok(chain)
@@ -119,9 +127,13 @@ impl<Mode> Chain<Mode> {
         let newest = listed.iter().filter_map(|object| parse_seq(&self.name, &object.path)).max();
         let Some(newest) = newest.filter(|newest| *newest > head) else { return Ok(false) };
 
-        let mut state = VaultState::clone(&self.state);
+        let shortcut = match newest - head > FAR {
+            true => shortcut::newest(&self.store, &self.name, &self.state, &self.key, &self.trusted).await?,
+            false => None,
+        };
+        let mut state = shortcut.unwrap_or_else(|| VaultState::clone(&self.state));
         let vault = state.vault();
-        let mut commits = stream::iter(head + 1..=newest)
+        let mut commits = stream::iter(state.head().seq + 1..=newest)
             .map(|seq| read(&self.store, &self.name, vault, seq, &self.key, &self.trusted))
             .buffered(READ_AHEAD);
         let mut last: Option<(String, Commit)> = None;
@@ -147,7 +159,7 @@ impl<Mode> Chain<Mode> {
 }
 
 /// Reads commit `seq` and checks all of it but its signature and its link to the one before.
-async fn read(
+pub(crate) async fn read(
     store: &Store,
     name: &str,
     vault: Id,
@@ -225,6 +237,6 @@ pub(crate) fn head_of(commit: &Commit) -> Head {
     Head { seq: commit.skeleton.seq, hash, written_at: commit.skeleton.written_at }
 }
 
-fn refused(object: &str, refusal: &Refusal) -> Error {
+pub(crate) fn refused(object: &str, refusal: &Refusal) -> Error {
     Error::Corrupt { object: object.to_owned(), why: refusal.to_string() }
 }

@@ -1,16 +1,5 @@
-//! One commit as an object: how it is laid out, signed, sealed, and taken apart again.
-//!
-//! ```text
-//!   offset   size   what
-//!   0        8      magic "BKSTAYC1"
-//!   8        2      format version, little-endian: 1
-//!   10       32     public key of the signer (Ed25519)
-//!   42       4      length L of the skeleton, little-endian
-//!   46       L      skeleton (CBOR)
-//!   46 + L   64     signature (Ed25519, RFC 8032) over BLAKE3-derive-key(DOMAIN, bytes 0 .. 46 + L)
-//!   110 + L  32     salt, random
-//!   142 + L  …      sealed body: AES-256-GCM ciphertext ‖ tag (16), kind 0, index 0
-//! ```
+//! One commit as an object: what is public of it, what is sealed, and taking it apart again. How its bytes are laid out
+//! and signed is [`frame`](crate::frame)'s, with the magic `BKSTAYC1`.
 //!
 //! The skeleton is a CBOR map with ascending integer keys, readable without a key:
 //!
@@ -31,17 +20,15 @@
 //! The body is a CBOR array of facts, each `[kind, {…}]`; see [`Fact`]. Its key is derived from the vault key in the
 //! scope (format, vault, segment = commit id, salt, purpose 16).
 //!
-//! Every byte is covered: 0 to 46 + L by the signature, the signature by itself (Ed25519 signatures are not malleable
-//! when verified strictly), salt and body by the hash in the skeleton. `added` and `removed` repeat what the body's
-//! facts say, in the same order, and are checked against them.
+//! `added` and `removed` repeat what the body's facts say, in the same order, and are checked against them.
 
-use backstay_seal::{DataKey, KeyId, Scope, Signer};
+use backstay_seal::{DataKey, KeyId, Signer};
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 
 use crate::error::{Error, Result};
 use crate::fact::{Fact, SegmentInfo, Shape};
-use crate::text::hex;
+use crate::frame::{self, Frame, Kind, decode_cbor, encode_cbor};
 use crate::wire;
 
 /// An id: 16 random bytes, public.
@@ -53,11 +40,8 @@ pub type Hash = [u8; 32];
 /// The format version that writers write.
 pub const FORMAT: u16 = 1;
 
-const MAGIC: &[u8; 8] = b"BKSTAYC1";
-const DOMAIN: &str = "backstay 2026-11-21 ledger commit signature v1";
-/// The number of commit bodies among the uses of a vault key; segments use 1 to 15.
-const PURPOSE_BODY: u8 = 16;
-const KIND_BODY: u8 = 0;
+const KIND: Kind =
+    Kind { magic: b"BKSTAYC1", domain: "backstay 2026-11-21 ledger commit signature v1", purpose: 16, name: "commit" };
 
 /// What a skeleton says of a segment that was added.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
@@ -137,11 +121,9 @@ pub(crate) struct Parts<'a> {
 
 /// Puts a commit together.
 pub(crate) fn encode(parts: &Parts<'_>, key: &DataKey, signer: &Signer) -> Result<Bytes> {
-    let mut body = encode_cbor(parts.facts)?;
-    let scope = scope(parts.vault, parts.commit, parts.salt);
-    key.sealer(&scope)?.seal(KIND_BODY, &mut body)?;
+    let body = encode_cbor(parts.facts)?;
     let (added, removed) = objects(parts.facts);
-    let skeleton = encode_cbor(&Skeleton {
+    frame::assemble(&KIND, (parts.vault, parts.commit, parts.salt), body, key, signer, |body| Skeleton {
         vault: parts.vault,
         seq: parts.seq,
         prev: parts.prev,
@@ -150,102 +132,46 @@ pub(crate) fn encode(parts: &Parts<'_>, key: &DataKey, signer: &Signer) -> Resul
         written_at: parts.written_at,
         added,
         removed,
-        body: body_hash(&parts.salt, &body),
+        body,
         key: key.id().0,
         name: parts.name.map(str::to_owned),
-    })?;
-    let too_long = |_| Error::Nonsense { why: "a commit of 4 GiB and more cannot be written".to_owned() };
-    let length = u32::try_from(skeleton.len()).map_err(too_long)?;
-
-    let mut object = Vec::with_capacity(HEADER_LEN + skeleton.len() + 64 + 32 + body.len());
-    object.extend_from_slice(MAGIC);
-    object.extend_from_slice(&FORMAT.to_le_bytes());
-    object.extend_from_slice(&signer.public_key());
-    object.extend_from_slice(&length.to_le_bytes());
-    object.extend_from_slice(&skeleton);
-    let signature = signer.sign(&signed_hash(&object))?;
-    object.extend_from_slice(&signature);
-    object.extend_from_slice(&parts.salt);
-    object.extend_from_slice(&body);
-    Ok(object.into())
+    })
 }
-
-const HEADER_LEN: usize = 46;
 
 /// A commit taken apart; nothing in it is believed yet.
 pub(crate) struct Commit {
     pub(crate) skeleton: Skeleton,
     /// BLAKE3 of the whole object.
     pub(crate) hash: Hash,
-    signer: [u8; 32],
-    signed: Hash,
-    signature: [u8; 64],
-    salt: [u8; 32],
-    body: Bytes,
+    frame: Frame,
 }
 
 impl Commit {
     /// Takes the object apart and checks what can be checked without any key: that it is whole, and that the body is
     /// the one that the skeleton names. `object` is its path, for the errors.
     pub(crate) fn parse(object: &str, bytes: &Bytes) -> Result<Commit> {
-        let corrupt = |why: &str| Error::Corrupt { object: object.to_owned(), why: why.to_owned() };
-        let cut = || corrupt("it is cut short");
-
-        let mut rest: &[u8] = bytes;
-        let magic: [u8; 8] = take(&mut rest).ok_or_else(cut)?;
-        if &magic != MAGIC {
-            return Err(corrupt("it does not begin like a commit"));
-        }
-        let format = u16::from_le_bytes(take(&mut rest).ok_or_else(cut)?);
-        if format != FORMAT {
-            let what = format!("its format is {format}, and this version knows format {FORMAT}");
-            return Err(Error::Newer { object: object.to_owned(), what });
-        }
-        let signer = take(&mut rest).ok_or_else(cut)?;
-        let length = u32::from_le_bytes(take(&mut rest).ok_or_else(cut)?);
-        let length = usize::try_from(length).map_err(|_| cut())?;
-        let (skeleton, after) = rest.split_at_checked(length).ok_or_else(cut)?;
-        rest = after;
-        let signed = signed_hash(bytes.get(..HEADER_LEN + length).ok_or_else(cut)?);
-        let signature = take(&mut rest).ok_or_else(cut)?;
-        let salt = take(&mut rest).ok_or_else(cut)?;
-        let body = bytes.slice_ref(rest);
-
-        let skeleton: Skeleton = decode_cbor(skeleton).map_err(|why| corrupt(&format!("its skeleton: {why}")))?;
-        if skeleton.body != body_hash(&salt, &body) {
-            return Err(corrupt("its body was altered"));
-        }
-        let hash = blake3::hash(bytes).into();
-        Ok(Commit { skeleton, hash, signer, signed, signature, salt, body })
+        let frame = Frame::parse(&KIND, object, bytes)?;
+        let skeleton: Skeleton = frame.skeleton(object)?;
+        frame.check_body(object, &skeleton.body)?;
+        Ok(Commit { skeleton, hash: frame.hash, frame })
     }
 
     /// The public key that it claims to be signed with.
     pub(crate) fn signer(&self) -> &[u8; 32] {
-        &self.signer
+        &self.frame.signer
     }
 
     /// Checks that the owner of `trusted` signed it; else tells another's commit from an altered one.
     pub(crate) fn authenticate(&self, object: &str, trusted: &[u8; 32]) -> Result<()> {
-        if backstay_seal::verify(&self.signer, &self.signed, &self.signature).is_err() {
-            let why = "its signature does not match: it was altered".to_owned();
-            return Err(Error::Corrupt { object: object.to_owned(), why });
-        }
-        if &self.signer != trusted {
-            let why = format!("it is signed with the key {}, which is not trusted", hex(&self.signer));
-            return Err(Error::Foreign { object: object.to_owned(), why });
-        }
-        Ok(())
+        self.frame.authenticate(object, trusted)
     }
 
     /// Opens the body and checks that it tells of the same segments as the skeleton.
     pub(crate) fn open(&self, object: &str, key: &DataKey) -> Result<Vec<Fact>> {
-        let wrong_key = || Error::WrongKey { object: object.to_owned() };
         if KeyId(self.skeleton.key) != key.id() {
-            return Err(wrong_key());
+            return Err(Error::WrongKey { object: object.to_owned() });
         }
-        let scope = scope(self.skeleton.vault, self.skeleton.commit, self.salt);
-        let mut plain = Vec::new();
-        key.segment_key(&scope)?.open_into(KIND_BODY, 0, &self.body, &mut plain).map_err(|_| wrong_key())?;
+        let plain = self.frame.open(&KIND, object, self.skeleton.vault, self.skeleton.commit, key)?;
         let facts: Vec<Fact> = decode_cbor(&plain).map_err(|why| {
             // Authentic and yet not readable: only a newer writer makes such a body.
             Error::Newer { object: object.to_owned(), what: format!("its body holds an unknown fact ({why})") }
@@ -271,37 +197,6 @@ fn objects(facts: &[Fact]) -> (Vec<ObjectRef>, Vec<Id>) {
         }
     }
     (added, removed)
-}
-
-fn scope(vault: Id, commit: Id, salt: [u8; 32]) -> Scope {
-    Scope { format: FORMAT, vault, segment: commit, salt, purpose: PURPOSE_BODY }
-}
-
-fn signed_hash(bytes: &[u8]) -> Hash {
-    blake3::derive_key(DOMAIN, bytes)
-}
-
-fn body_hash(salt: &[u8; 32], body: &[u8]) -> Hash {
-    blake3::Hasher::new().update(salt).update(body).finalize().into()
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, after) = rest.split_first_chunk::<N>()?;
-    *rest = after;
-    Some(*taken)
-}
-
-fn encode_cbor<T: Encode<()> + ?Sized>(value: &T) -> Result<Vec<u8>> {
-    minicbor::to_vec(value).map_err(|why| Error::Nonsense { why: why.to_string() })
-}
-
-fn decode_cbor<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, String> {
-    let mut decoder = minicbor::Decoder::new(bytes);
-    let value = decoder.decode().map_err(|why| why.to_string())?;
-    if decoder.position() != bytes.len() {
-        return Err("there are bytes after its end".to_owned());
-    }
-    Ok(value)
 }
 
 #[cfg(test)]

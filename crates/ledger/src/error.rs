@@ -1,5 +1,8 @@
 //! What can go wrong with a ledger. Each variant is something a caller can decide on.
 
+use crate::claim::Claim;
+use crate::text::utc;
+
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -74,6 +77,26 @@ pub enum Error {
     #[error("the commit cannot be made: {why}")]
     Conflict {
         /// Which segment, and why.
+        why: String,
+    },
+
+    /// The claim under which the commit was to be made has been taken over; nothing was written. Whoever holds the stream
+    /// now goes on; this process must stop.
+    #[error("`{stream}` was taken over by {} at {}: this process must not write to it any more", by.holder, utc(by.since))]
+    Fenced {
+        /// The stream.
+        stream: String,
+        /// The claim that is the newest.
+        by: Box<Claim>,
+    },
+
+    /// The commit was created where the chain had long gone on: what stood there was deleted, or the store hides it. The
+    /// commit counts for nothing. Deciding again on a chain that is loaded anew is safe.
+    #[error("the commit {object} was made beside the chain and counts for nothing: {why}")]
+    Beside {
+        /// The commit's path.
+        object: String,
+        /// How that was seen.
         why: String,
     },
 

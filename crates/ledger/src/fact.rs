@@ -7,6 +7,7 @@
 use backstay_model::{IdRange, Incarnation, Tick};
 use minicbor::{Decode, Encode};
 
+use crate::claim::Holder;
 use crate::commit::{Hash, Id};
 use crate::wire;
 
@@ -53,7 +54,7 @@ pub struct Cover {
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 #[cbor(map)]
 pub struct SegmentInfo {
-    /// Its id: random, never used twice.
+    /// Its id: when it was begun ([`born`](crate::born)), then random bytes; never used twice.
     #[cbor(n(0), with = "minicbor::bytes")]
     pub id: Id,
     /// Its kind.
@@ -191,5 +192,59 @@ pub enum Fact {
         /// How many records differ.
         #[n(2)]
         records: u64,
+    },
+    /// From here on this is what is protected.
+    #[n(10)]
+    Protected {
+        /// Changes after this tick are archived for it.
+        #[cbor(n(0), with = "wire::tick")]
+        from: Tick,
+        /// Patterns of the namespaces; empty for all.
+        #[n(1)]
+        include: Vec<String>,
+        /// The tenant rules, in their order.
+        #[n(2)]
+        tenants: Vec<String>,
+    },
+    /// From here on one process alone follows a stream: commits under an older claim are refused.
+    #[n(16)]
+    StreamClaimed {
+        /// Which stream.
+        #[n(0)]
+        stream: String,
+        /// One more than the claim before it.
+        #[n(1)]
+        epoch: u64,
+        /// Who follows it.
+        #[n(2)]
+        holder: Holder,
+    },
+    /// Whoever followed a stream has stopped.
+    #[n(17)]
+    StreamReleased {
+        /// Which stream.
+        #[n(0)]
+        stream: String,
+        /// Of which claim.
+        #[n(1)]
+        epoch: u64,
+    },
+    /// The commit holds only if this claim is the newest. Stands before what it guards.
+    #[n(18)]
+    UnderClaim {
+        /// Which stream.
+        #[n(0)]
+        stream: String,
+        /// The claim.
+        #[n(1)]
+        epoch: u64,
+    },
+    /// What was removed before this commit, or begun before it and never added, may be deleted for good: no later commit
+    /// can add a segment that was begun below the floor.
+    #[n(19)]
+    FloorRaised {
+        /// A commit's number.
+        #[n(0)]
+        floor: u64,
     },
 }

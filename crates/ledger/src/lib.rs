@@ -27,23 +27,31 @@
 //! [`Signer`](backstay_seal::Signer), or [`Chain::create`], gives a `Chain<Writer>`, which can append.
 
 mod append;
+mod birth;
 mod chain;
+mod checkpoint;
+mod claim;
 mod commit;
 mod error;
 mod fact;
+mod frame;
 mod path;
+mod shortcut;
 mod state;
 mod text;
 mod verify;
 mod wire;
 
 pub use append::Draft;
+pub use birth::{born, new_id};
 pub use chain::{Chain, Reader, Writer};
+pub use claim::{Claim, Holder, LEASE};
 pub use commit::{FORMAT, Hash, Id, ObjectRef, Skeleton};
 pub use error::{Error, Result};
 pub use fact::{Cover, Fact, SegmentInfo, Shape};
-pub use path::{chain_prefix, commit_path};
+pub use path::{chain_prefix, checkpoint_path, checkpoint_prefix, commit_path};
 pub use state::{Drift, Frontier, Head, Refusal, RunningScan, Scan, Source, VaultState};
+pub use text::utc;
 pub use verify::{Problem, ProblemKind, Report, verify_chain};
 
 /// Where random bytes come from: fills the slice it is given. Salts and commit ids are drawn from it, so it must never

@@ -3,20 +3,26 @@
 //! Folding is pure and total: any facts in any order give either a new state or a [`Refusal`], never a panic, and never
 //! a state that breaks what holds here:
 //! - after a refusal the state is the one before;
-//! - a segment is live at most once, and only a live one can be removed;
+//! - a segment is live at most once, and only a live one can be removed, once and for all;
+//! - nothing that was begun below the floor is added, and the floor never falls;
+//! - a commit under a claim is refused once the stream was claimed again;
 //! - a tail begins above the frontier that it continues and ends at or below the one of its own commit;
 //! - a frontier never moves back; at most one gap is open; a scan ends only once, and only if it began.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use backstay_model::{Coverage, Gap, Tick};
+use backstay_model::{Coverage, Gap, ProtectedSince, Protection, Tick};
 
+use crate::birth::born;
+use crate::claim::Claim;
 use crate::commit::{Hash, Id};
 use crate::fact::{Fact, SegmentInfo, Shape};
 
 mod fold;
+pub(crate) mod image;
 
+pub(crate) use fold::Moment;
 pub use fold::Refusal;
 
 /// The source that a vault belongs to.
@@ -85,6 +91,16 @@ pub struct Drift {
     pub records: u64,
 }
 
+/// How far apart the commits are, in seconds, of which a state remembers when they were written.
+const MARK_EVERY: u64 = 3600;
+
+/// When a commit was written, kept for about one commit an hour.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Mark {
+    seq: u64,
+    written_at: u64,
+}
+
 /// Segments of one shape, by their first tick.
 type Shelf = BTreeMap<(Tick, Tick, Id), Arc<SegmentInfo>>;
 
@@ -95,7 +111,10 @@ pub struct VaultState {
     source: Source,
     head: Head,
     segments: BTreeMap<Id, Arc<SegmentInfo>>,
-    removed: BTreeSet<Id>,
+    /// Those that were live once, with the number of the commit that removed them; forgotten below the floor.
+    removed: BTreeMap<Id, u64>,
+    /// Ascending.
+    marks: Vec<Mark>,
     tails: Shelf,
     delta_runs: Shelf,
     base_runs: Shelf,
@@ -110,6 +129,9 @@ struct Books {
     completed: Vec<Scan>,
     gaps: Vec<Gap>,
     drift: Vec<Drift>,
+    protected: Vec<ProtectedSince>,
+    claims: BTreeMap<String, Claim>,
+    floor: u64,
 }
 
 impl VaultState {
@@ -138,9 +160,41 @@ impl VaultState {
         self.segments.values()
     }
 
-    /// The segments that were live once and are not any more, by id: their files may be deleted when nobody reads them.
-    pub fn removed(&self) -> &BTreeSet<Id> {
+    /// The segments that were removed by a commit at or above the floor, by id, with that commit's number.
+    pub fn removed(&self) -> &BTreeMap<Id, u64> {
         &self.removed
+    }
+
+    /// Nothing that was begun before this commit can be added any more.
+    pub fn floor(&self) -> u64 {
+        self.books.floor
+    }
+
+    /// The lowest floor that lets everything go that was removed, or begun and not added, before `unix` (seconds), as far
+    /// as is known when commits were written; to within an hour.
+    pub fn floor_before(&self, unix: u64) -> u64 {
+        if self.head.written_at < unix {
+            return self.head.seq.saturating_add(1);
+        }
+        let older = self.marks.iter().rev().find(|mark| mark.written_at < unix);
+        older.map_or(0, |mark| mark.seq.saturating_add(1)).max(self.books.floor)
+    }
+
+    /// True when no commit names this segment, nor ever will: it was removed below the floor, or begun below the floor
+    /// and never added. Its file may be deleted.
+    pub fn is_garbage(&self, id: &Id) -> bool {
+        let floor = self.books.floor;
+        !self.segments.contains_key(id) && self.removed.get(id).map_or(born(id) < floor, |removed| *removed < floor)
+    }
+
+    /// The newest claim of a stream, held or released; `None` when it was never claimed.
+    pub fn claim(&self, stream: &str) -> Option<&Claim> {
+        self.books.claims.get(stream)
+    }
+
+    /// The newest claim of each stream, by the stream's name.
+    pub fn claims(&self) -> &BTreeMap<String, Claim> {
+        &self.books.claims
     }
 
     /// The live tails, by their first tick: stream order.
@@ -186,6 +240,22 @@ impl VaultState {
     /// What scans found to differ, in the order of the findings.
     pub fn drift(&self) -> &[Drift] {
         &self.books.drift
+    }
+
+    /// What was protected from when on, ascending. Empty in a vault that was made before this was recorded.
+    pub fn protected(&self) -> &[ProtectedSince] {
+        &self.books.protected
+    }
+
+    /// What is protected now, as far as it was recorded.
+    pub fn protection(&self) -> Option<&Protection> {
+        self.books.protected.last().map(|since| &since.protection)
+    }
+
+    /// What was protected as of `at`; before the first record of it, what that says.
+    pub fn protection_at(&self, at: Tick) -> Option<&Protection> {
+        let since = self.books.protected.iter().rev().find(|since| since.from < at);
+        since.or(self.books.protected.first()).map(|since| &since.protection)
     }
 
     /// The gaps, ascending; only the last one can be open.

@@ -1,17 +1,19 @@
-//! Verifying a chain without any key but the public one: skeletons, signatures, hashes and links.
+//! Verifying a chain without any key but the public one: skeletons, signatures, hashes and links; and the checkpoints
+//! against it: each must be whole and signed, and name the commit and the live segments that the chain has there.
 //!
 //! Goes on after a problem, so that one report names them all. A problem is blamed on the object that has it: a commit
 //! that follows an altered one is not a problem of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use backstay_store::Store;
 use futures::{StreamExt, stream};
 
 use crate::chain::{READ_AHEAD, check_genesis, check_place, fetch, head_of, replaced};
+use crate::checkpoint::Checkpoint;
 use crate::commit::{Commit, Id, ObjectRef};
 use crate::error::{Error, Result};
-use crate::path::{chain_prefix, commit_path, parse_seq};
+use crate::path::{chain_prefix, checkpoint_path, checkpoint_prefix, commit_path, parse_checkpoint, parse_seq};
 use crate::state::Head;
 use crate::text::hex;
 
@@ -28,7 +30,7 @@ pub enum ProblemKind {
     Newer,
     /// The store did not give it; it could not be checked.
     Unreadable,
-    /// An object in the chain's folder is no commit.
+    /// An object in the folder of the chain or of the checkpoints is neither.
     Stray,
 }
 
@@ -46,7 +48,7 @@ pub struct Problem {
 /// What verifying a chain found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Report {
-    /// How many commits were looked at.
+    /// How many commits and checkpoints were looked at.
     pub checked: u64,
     /// The newest sound commit.
     pub head: Option<Head>,
@@ -67,6 +69,14 @@ impl Report {
 /// the chain; everything else is in the report.
 pub async fn verify_chain(store: &Store, vault: &str, trusted: &[u8; 32]) -> Result<Report> {
     let mut walk = Walk { vault, trusted, id: None, before: None, live: BTreeMap::new(), report: Report::default() };
+    // Listed before the chain: a checkpoint that is there has its commit in the list that follows.
+    let mut checkpoints = BTreeSet::new();
+    for object in store.list(&checkpoint_prefix(vault)).await? {
+        match parse_checkpoint(vault, &object.path) {
+            Some(seq) => drop(checkpoints.insert(seq)),
+            None => walk.problem(ProblemKind::Stray, object.path, "it is not named like a checkpoint".to_owned()),
+        }
+    }
     let mut seqs = Vec::new();
     for object in store.list(&chain_prefix(vault)).await? {
         match parse_seq(vault, &object.path) {
@@ -97,8 +107,17 @@ pub async fn verify_chain(store: &Store, vault: &str, trusted: &[u8; 32]) -> Res
         }
         walk.step(seq, commit);
         expected = seq.saturating_add(1);
+        if checkpoints.remove(&seq) {
+            walk.checkpoint(store, seq).await;
+        }
     }
     drop(found);
+    if let Some(newest) = checkpoints.last().filter(|newest| **newest >= expected) {
+        walk.missing(expected, *newest);
+    }
+    for seq in checkpoints {
+        walk.checkpoint(store, seq).await;
+    }
     walk.report.live = walk.live.into_values().collect();
     Ok(walk.report)
 }
@@ -152,6 +171,36 @@ impl Walk<'_> {
         commit.authenticate(object, self.trusted)?;
         check_place(object, commit, self.id, seq)?;
         if seq == 0 { check_genesis(object, commit, self.vault) } else { Ok(()) }
+    }
+
+    /// Looks at the checkpoint of the commit that was looked at last; where that commit has a problem, or is missing,
+    /// only at the checkpoint itself.
+    async fn checkpoint(&mut self, store: &Store, seq: u64) {
+        self.report.checked += 1;
+        let object = checkpoint_path(self.vault, seq);
+        let checkpoint = match store.get(&object).await {
+            Ok(bytes) => Checkpoint::parse(&object, &bytes, (self.vault, self.id, seq), self.trusted),
+            // Whoever cleans up takes old ones away.
+            Err(backstay_store::Error::NotFound { .. }) => return,
+            Err(error) => Err(error.into()),
+        };
+        let corrupt = |why: &str| Err(Error::Corrupt { object: object.clone(), why: why.to_owned() });
+        let sound = match (checkpoint, self.before.filter(|head| head.seq == seq)) {
+            (Ok(checkpoint), Some(head)) if checkpoint.skeleton.commit != head.hash => {
+                corrupt("it was made of another commit than the one in the chain")
+            }
+            (Ok(checkpoint), Some(_))
+                if self.report.is_sound() && !self.live.values().eq(&checkpoint.skeleton.live) =>
+            {
+                corrupt("it names other live segments than the chain does")
+            }
+            (Ok(_), _) => Ok(()),
+            (Err(error), _) => Err(error),
+        };
+        if let Err(error) = sound {
+            let (kind, object, detail) = blame(object, error);
+            self.problem(kind, object, detail);
+        }
     }
 
     fn link(&mut self, seq: u64, commit: &Commit) {

@@ -7,6 +7,7 @@
 //!   Oracle             the slow, obvious truth: every version of every record in a BTreeMap
 //!   toy                a tiny database in memory that can be protected and restored into, and that keeps an oracle
 //!   workload           random things to do to it
+//!   explore            every state of a small model, visited
 //!   conformance        what every source and every target must do, the toy and MongoDB alike
 //! ```
 //!
@@ -14,6 +15,7 @@
 
 mod chance;
 pub mod conformance;
+pub mod explore;
 mod faulty;
 mod oracle;
 pub mod toy;

@@ -109,7 +109,7 @@ proptest! {
     fn hostile_bytes_are_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..400), length in 0u32..300) {
         let bare = Bytes::from(bytes.clone());
         prop_assert!(Commit::parse("c", &bare).is_err());
-        let mut framed = MAGIC.to_vec();
+        let mut framed = KIND.magic.to_vec();
         framed.extend_from_slice(&FORMAT.to_le_bytes());
         framed.extend_from_slice(&[0; 32]);
         framed.extend_from_slice(&length.to_le_bytes());

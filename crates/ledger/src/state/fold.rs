@@ -1,11 +1,12 @@
 //! Folding: one commit's facts into a state.
 
-use backstay_model::{Gap, Tick};
+use backstay_model::{Gap, Protection, Tick};
 
 use super::{
-    Arc, BTreeMap, BTreeSet, Books, Drift, Fact, Frontier, Head, Id, RunningScan, Scan, SegmentInfo, Shape, Source,
-    VaultState,
+    Arc, BTreeMap, Books, Claim, Drift, Fact, Frontier, Head, Id, MARK_EVERY, Mark, RunningScan, Scan, SegmentInfo,
+    Shape, Source, VaultState, born,
 };
+use crate::claim::Holder;
 use crate::text::hex;
 
 /// Why facts do not fit a state.
@@ -14,9 +15,24 @@ pub enum Refusal {
     /// A segment to remove is not live, or one to add already is: somebody else was there before.
     #[error("{0}")]
     Conflict(String),
+    /// The claim under which the commit was to be made is not the newest any more.
+    #[error("`{stream}` has been taken over by {}", by.holder)]
+    Fenced {
+        /// The stream.
+        stream: String,
+        /// The newest claim.
+        by: Claim,
+    },
     /// The facts contradict the state or each other.
     #[error("{0}")]
     Nonsense(String),
+}
+
+/// When facts are committed.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) seq: u64,
+    pub(crate) written_at: u64,
 }
 
 /// What it takes to go back to the state before some facts.
@@ -27,8 +43,8 @@ struct Undo {
 
 enum Move {
     Added(Arc<SegmentInfo>),
-    /// With whether it was removed for the first time.
-    Removed(Arc<SegmentInfo>, bool),
+    Removed(Arc<SegmentInfo>),
+    Forgotten(Vec<(Id, u64)>),
 }
 
 type Folded = Result<(), Refusal>;
@@ -49,7 +65,8 @@ impl VaultState {
             source: Source { name: name.clone(), kind: kind.clone(), identity: identity.clone() },
             head,
             segments: BTreeMap::new(),
-            removed: BTreeSet::new(),
+            removed: BTreeMap::new(),
+            marks: Vec::new(),
             tails: BTreeMap::new(),
             delta_runs: BTreeMap::new(),
             base_runs: BTreeMap::new(),
@@ -61,21 +78,27 @@ impl VaultState {
 
     /// Folds the facts of one commit in, and makes it the head. After a refusal the state is the one before.
     pub fn fold(&mut self, facts: &[Fact], head: Head) -> Folded {
-        self.fold_undoable(facts)?;
+        self.fold_undoable(facts, Moment { seq: head.seq, written_at: head.written_at })?;
         self.head = head;
+        if self.marks.last().is_none_or(|last| last.written_at.saturating_add(MARK_EVERY) <= head.written_at) {
+            self.marks.push(Mark { seq: head.seq, written_at: head.written_at });
+        }
+        // The newest one below the floor stays: what is to be pushed next is counted from it when it is the only one.
+        let below = self.marks.partition_point(|mark| mark.seq < self.books.floor);
+        self.marks.drain(..below.saturating_sub(1));
         Ok(())
     }
 
     /// Whether the facts fit. The state is the same afterwards; it is only borrowed mutably to save a copy.
-    pub(crate) fn check(&mut self, facts: &[Fact]) -> Folded {
-        let undo = self.fold_undoable(facts)?;
+    pub(crate) fn check(&mut self, facts: &[Fact], when: Moment) -> Folded {
+        let undo = self.fold_undoable(facts, when)?;
         self.undo(undo);
         Ok(())
     }
 
-    fn fold_undoable(&mut self, facts: &[Fact]) -> Result<Undo, Refusal> {
+    fn fold_undoable(&mut self, facts: &[Fact], when: Moment) -> Result<Undo, Refusal> {
         let mut undo = Undo { books: self.books.clone(), moves: Vec::new() };
-        let folded = facts.iter().try_for_each(|fact| self.fold_one(fact, &mut undo.moves));
+        let folded = facts.iter().try_for_each(|fact| self.fold_one(fact, when, &mut undo.moves));
         if let Err(refusal) = folded.and_then(|()| self.tails_stay_below_their_frontier(facts)) {
             self.undo(undo);
             return Err(refusal);
@@ -88,17 +111,16 @@ impl VaultState {
         for moved in undo.moves.into_iter().rev() {
             match moved {
                 Move::Added(segment) => self.take_off(&segment),
-                Move::Removed(segment, first) => {
-                    if first {
-                        self.removed.remove(&segment.id);
-                    }
+                Move::Removed(segment) => {
+                    self.removed.remove(&segment.id);
                     self.put_up(segment);
                 }
+                Move::Forgotten(removed) => self.removed.extend(removed),
             }
         }
     }
 
-    fn put_up(&mut self, segment: Arc<SegmentInfo>) {
+    pub(super) fn put_up(&mut self, segment: Arc<SegmentInfo>) {
         self.shelf(segment.shape).insert((segment.first, segment.last, segment.id), Arc::clone(&segment));
         self.segments.insert(segment.id, segment);
     }
@@ -108,11 +130,11 @@ impl VaultState {
         self.shelf(segment.shape).remove(&(segment.first, segment.last, segment.id));
     }
 
-    fn fold_one(&mut self, fact: &Fact, moves: &mut Vec<Move>) -> Folded {
+    fn fold_one(&mut self, fact: &Fact, when: Moment, moves: &mut Vec<Move>) -> Folded {
         match fact {
             Fact::Opened { .. } => Err(Refusal::Nonsense("the vault is opened a second time".to_owned())),
             Fact::SegmentAdded(segment) => self.add(segment, moves),
-            Fact::SegmentRemoved(id) => self.remove(id, moves),
+            Fact::SegmentRemoved(id) => self.remove(id, when.seq, moves),
             Fact::Frontier { stream, through, resume } => self.advance(stream, *through, *resume),
             Fact::ScanStarted { scan, from } => self.start_scan(*scan, *from),
             Fact::ScanCompleted { scan, consistent, records, source_bytes } => {
@@ -140,6 +162,17 @@ impl VaultState {
                 self.books.drift.push(Drift { scan: *scan, at: *at, records: *records });
                 Ok(())
             }
+            Fact::Protected { from, include, tenants } => {
+                let protection = Protection { include: include.clone(), tenants: tenants.clone() };
+                self.protect(*from, protection)
+            }
+            Fact::StreamClaimed { stream, epoch, holder } => self.take_claim(stream, *epoch, holder, when),
+            Fact::StreamReleased { stream, epoch } => {
+                self.under_claim(stream, *epoch, when)?.held = false;
+                Ok(())
+            }
+            Fact::UnderClaim { stream, epoch } => self.under_claim(stream, *epoch, when).map(|_| ()),
+            Fact::FloorRaised { floor } => self.raise_floor(*floor, when, moves),
         }
     }
 
@@ -147,6 +180,16 @@ impl VaultState {
         let id = segment.id;
         if self.segments.contains_key(&id) {
             return Err(Refusal::Conflict(format!("the segment {} is already in the vault", hex(&id))));
+        }
+        if self.removed.contains_key(&id) {
+            return Err(Refusal::Conflict(format!("the segment {} was removed before; ids are used once", hex(&id))));
+        }
+        let floor = self.books.floor;
+        if born(&id) < floor {
+            return Err(Refusal::Conflict(format!(
+                "the segment {} was begun before commit {floor}, and what was left over from then has been collected",
+                hex(&id)
+            )));
         }
         ensure(segment.first <= segment.last, || {
             format!("the segment {} ends at {} before it begins at {}", hex(&id), segment.last, segment.first)
@@ -179,13 +222,57 @@ impl VaultState {
         Ok(())
     }
 
-    fn remove(&mut self, id: &Id, moves: &mut Vec<Move>) -> Folded {
+    fn remove(&mut self, id: &Id, seq: u64, moves: &mut Vec<Move>) -> Folded {
         let Some(segment) = self.segments.get(id).map(Arc::clone) else {
             return Err(Refusal::Conflict(format!("the segment {} is not in the vault any more", hex(id))));
         };
         self.take_off(&segment);
-        let first = self.removed.insert(*id);
-        moves.push(Move::Removed(segment, first));
+        self.removed.insert(*id, seq);
+        moves.push(Move::Removed(segment));
+        Ok(())
+    }
+
+    fn take_claim(&mut self, stream: &str, epoch: u64, holder: &Holder, when: Moment) -> Folded {
+        let before = self.books.claims.get(stream).map_or(0, |claim| claim.epoch);
+        if before.checked_add(1) != Some(epoch) {
+            return Err(Refusal::Conflict(format!(
+                "`{stream}` has been claimed {before} times, not {}",
+                epoch.saturating_sub(1)
+            )));
+        }
+        let (since, seen) = (when.written_at, when.written_at);
+        self.books.claims.insert(stream.to_owned(), Claim { epoch, holder: holder.clone(), since, seen, held: true });
+        Ok(())
+    }
+
+    /// The claim, if it is the newest and held.
+    fn under_claim(&mut self, stream: &str, epoch: u64, when: Moment) -> Result<&mut Claim, Refusal> {
+        let never = || Refusal::Nonsense(format!("`{stream}` was never claimed"));
+        let claim = self.books.claims.get_mut(stream).ok_or_else(never)?;
+        if claim.epoch > epoch {
+            return Err(Refusal::Fenced { stream: stream.to_owned(), by: claim.clone() });
+        }
+        ensure(claim.epoch == epoch && claim.held, || {
+            format!("the claim {epoch} of `{stream}` is not held: the newest is {}", claim.epoch)
+        })?;
+        claim.seen = claim.seen.max(when.written_at);
+        Ok(claim)
+    }
+
+    fn raise_floor(&mut self, floor: u64, when: Moment, moves: &mut Vec<Move>) -> Folded {
+        let old = self.books.floor;
+        if floor <= old {
+            return Err(Refusal::Conflict(format!("the floor stands at {old} already")));
+        }
+        ensure(floor <= when.seq, || format!("the floor {floor} lies above the commit {} that raises it", when.seq))?;
+        self.books.floor = floor;
+        // The floor itself keeps them out from now on.
+        let forgettable = self.removed.iter().filter(|(id, removed)| **removed < floor && born(id) < floor);
+        let forgotten: Vec<(Id, u64)> = forgettable.map(|(id, removed)| (*id, *removed)).collect();
+        for (id, _) in &forgotten {
+            self.removed.remove(id);
+        }
+        moves.push(Move::Forgotten(forgotten));
         Ok(())
     }
 
@@ -215,6 +302,15 @@ impl VaultState {
     fn end_scan(&mut self, scan: &Id) -> Result<RunningScan, Refusal> {
         let running = self.books.running.remove(scan);
         running.ok_or_else(|| Refusal::Nonsense(format!("the scan {} ends, but is not running", hex(scan))))
+    }
+
+    fn protect(&mut self, from: Tick, protection: Protection) -> Folded {
+        if let Some(last) = self.books.protected.last() {
+            let known = last.from;
+            ensure(from >= known, || format!("what is protected changes at {from}, before it changed at {known}"))?;
+        }
+        self.books.protected.push(super::ProtectedSince { from, protection });
+        Ok(())
     }
 
     fn open_gap_after(&mut self, after: Tick, cause: &str) -> Folded {

@@ -4,6 +4,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::birth::new_id;
+use crate::claim::Holder;
 use crate::fact::Cover;
 
 const STREAMS: [&str; 2] = ["rs0", "rs1"];
@@ -20,8 +22,13 @@ fn empty() -> VaultState {
     VaultState::open([1; 16], &[opened()], head(0)).unwrap()
 }
 
+/// Begun upon the commit of this number.
 fn id(number: u8) -> Id {
-    [number; 16]
+    new_id(u64::from(number), [number; 10])
+}
+
+fn holder(process: u64) -> Holder {
+    Holder { host: "h".into(), process, mark: 0 }
 }
 
 fn t(tick: u64) -> Tick {
@@ -137,6 +144,82 @@ fn coverage_starts_with_the_first_scan_and_ends_at_the_slowest_stream() {
     assert!(!state.coverage().contains(t(32)) && state.coverage().contains(t(40)));
 }
 
+#[test]
+fn a_claim_that_was_taken_over_fences_its_commits() {
+    let mut state = empty();
+    let claimed = |epoch| Fact::StreamClaimed { stream: "rs0".into(), epoch, holder: holder(epoch) };
+    let under = |epoch| Fact::UnderClaim { stream: "rs0".into(), epoch };
+    let at = |seq, written_at| Head { seq, hash: [0; 32], written_at };
+    state.fold(&[claimed(1)], at(1, 100)).unwrap();
+    state.fold(&[under(1), frontier("rs0", 10, 10)], at(2, 150)).unwrap();
+    let claim = state.claim("rs0").unwrap();
+    assert_eq!((claim.since, claim.seen, claim.holder.process), (100, 150, 1));
+    assert!(claim.is_live(150 + crate::LEASE - 1) && !claim.is_live(150 + crate::LEASE) && claim.is_live(0));
+
+    state.fold(&[claimed(2)], at(3, 160)).unwrap();
+    for facts in
+        [vec![under(1), frontier("rs0", 20, 20)], vec![Fact::StreamReleased { stream: "rs0".into(), epoch: 1 }]]
+    {
+        match state.clone().fold(&facts, at(4, 170)) {
+            Err(Refusal::Fenced { stream, by }) => assert_eq!((stream.as_str(), by.epoch, by.since), ("rs0", 2, 160)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(matches!(state.clone().fold(&[claimed(2)], at(4, 170)), Err(Refusal::Conflict(_))));
+    state.fold(&[under(2), frontier("rs0", 20, 20)], at(4, 170)).unwrap();
+    state.fold(&[Fact::StreamReleased { stream: "rs0".into(), epoch: 2 }], at(5, 180)).unwrap();
+    assert!(!state.claim("rs0").unwrap().is_live(180));
+    nonsense(&state, &[under(2)]);
+    nonsense(&state, &[under(3)]);
+    nonsense(&state, &[Fact::UnderClaim { stream: "rs1".into(), epoch: 1 }]);
+    state.fold(&[claimed(3)], at(6, 190)).unwrap();
+}
+
+#[test]
+fn what_was_begun_below_the_floor_is_garbage_and_cannot_be_added() {
+    let mut state = empty();
+    let run = |number| Fact::SegmentAdded(segment(number, Shape::DeltaRun, 1, 2));
+    state.fold(&[run(1), run(2)], head(3)).unwrap();
+    state.fold(&[Fact::SegmentRemoved(id(1))], head(4)).unwrap();
+    state.fold(&[Fact::SegmentRemoved(id(2)), run(4)], head(5)).unwrap();
+    assert!([1, 2, 3, 4].iter().all(|number| !state.is_garbage(&id(*number))), "the floor is still 0");
+    nonsense(&state, &[Fact::FloorRaised { floor: 10 }]);
+
+    state.fold(&[Fact::FloorRaised { floor: 5 }], head(6)).unwrap();
+    assert!(state.is_garbage(&id(1)), "removed below the floor");
+    assert!(!state.is_garbage(&id(2)), "removed at the floor: a reader may have pinned the state before");
+    assert!(state.is_garbage(&id(3)), "begun below the floor and never added");
+    assert!(!state.is_garbage(&id(4)), "live");
+    assert!(!state.is_garbage(&id(5)), "perhaps its commit comes yet");
+    for number in [1, 2, 3, 4] {
+        assert!(matches!(state.clone().fold(&[run(number)], head(7)), Err(Refusal::Conflict(_))), "{number}");
+    }
+    assert_eq!(state.removed().keys().collect::<Vec<_>>(), [&id(2)], "what the floor keeps out need not be remembered");
+    for floor in [4, 5] {
+        assert!(matches!(state.clone().fold(&[Fact::FloorRaised { floor }], head(7)), Err(Refusal::Conflict(_))));
+    }
+    state.fold(&[run(5), Fact::FloorRaised { floor: 7 }], head(7)).unwrap();
+    assert!(state.is_garbage(&id(2)) && !state.is_garbage(&id(5)));
+}
+
+#[test]
+fn a_time_gives_a_floor_that_spares_what_is_younger() {
+    let mut state = VaultState::open([1; 16], &[opened()], Head { seq: 0, hash: [0; 32], written_at: 1000 }).unwrap();
+    for seq in 1..=100 {
+        state.fold(&[], Head { seq, hash: [0; 32], written_at: 1000 + 600 * seq }).unwrap();
+    }
+    assert_eq!(state.floor_before(1000), 0);
+    assert_eq!(state.floor_before(u64::MAX), 101);
+    assert_eq!(state.floor_before(state.head().written_at + 1), 101);
+    for unix in (1001..60_000).step_by(97) {
+        let floor = state.floor_before(unix);
+        assert!(floor == 0 || 1000 + 600 * (floor - 1) < unix, "{unix}: commit {} is younger", floor - 1);
+        assert!(1000 + 600 * (floor + 6) >= unix, "{unix}: {floor} is more than an hour behind");
+    }
+    state.fold(&[Fact::FloorRaised { floor: 50 }], Head { seq: 101, hash: [0; 32], written_at: 70_000 }).unwrap();
+    assert_eq!(state.floor_before(2000), 50, "it never falls");
+}
+
 /// One step of a random history, in small numbers so that steps meet.
 #[derive(Clone, Debug)]
 enum Step {
@@ -146,6 +229,8 @@ enum Step {
     Frontier { stream: usize, through: u64, behind: u64 },
     Scan { number: u8, what: u8, at: u64 },
     Gap { at: u64, opens: bool },
+    Claim { stream: usize, epoch: u64, what: u8 },
+    Floor { floor: u64 },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -159,6 +244,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(stream, through, behind)| Step::Frontier { stream, through, behind }),
         2 => (0u8..4, 0u8..4, 0u64..30).prop_map(|(number, what, at)| Step::Scan { number, what, at }),
         1 => (0u64..40, any::<bool>()).prop_map(|(at, opens)| Step::Gap { at, opens }),
+        2 => (0usize..2, 1u64..4, 0u8..4).prop_map(|(stream, epoch, what)| Step::Claim { stream, epoch, what }),
+        1 => (0u64..16).prop_map(|floor| Step::Floor { floor }),
     ]
 }
 
@@ -188,6 +275,15 @@ fn facts_of(step: &Step, through: impl Fn(usize) -> u64) -> Vec<Fact> {
         }],
         Step::Gap { at, opens: true } => vec![Fact::GapOpened { after: t(at), cause: "c".into() }],
         Step::Gap { at, opens: false } => vec![Fact::GapClosed { resumes: t(at) }],
+        Step::Claim { stream, epoch, what } => {
+            let stream = STREAMS[stream].to_owned();
+            vec![match what {
+                0 | 1 => Fact::StreamClaimed { stream, epoch, holder: holder(epoch) },
+                2 => Fact::StreamReleased { stream, epoch },
+                _ => Fact::UnderClaim { stream, epoch },
+            }]
+        }
+        Step::Floor { floor } => vec![Fact::FloorRaised { floor }],
     }
 }
 
@@ -257,15 +353,31 @@ impl Model {
         gaps
     }
 
-    /// Whether this may be said next; the rules once more, in other words.
-    fn allows(&self, fact: &Fact) -> bool {
+    /// The last that was said of a stream's claims: which, and whether it is held.
+    fn claim(&self, name: &str) -> Option<(u64, bool)> {
+        self.0.iter().rev().find_map(|fact| match fact {
+            Fact::StreamClaimed { stream, epoch, .. } if stream == name => Some((*epoch, true)),
+            Fact::StreamReleased { stream, epoch } if stream == name => Some((*epoch, false)),
+            _ => None,
+        })
+    }
+
+    fn floor(&self) -> u64 {
+        let floors =
+            self.0.iter().filter_map(|fact| if let Fact::FloorRaised { floor } = fact { Some(*floor) } else { None });
+        floors.max().unwrap_or(0)
+    }
+
+    /// Whether this may be said in commit `seq`; the rules once more, in other words.
+    fn allows(&self, fact: &Fact, seq: u64) -> bool {
         let open = self.gaps().last().is_some_and(|gap| gap.1.is_none());
         match fact {
             Fact::Opened { .. } => false,
             Fact::SegmentAdded(new) => {
                 let overlaps = new.stream.as_deref().and_then(|stream| self.frontier(stream));
                 let above = overlaps.is_none_or(|(through, _)| new.first > through);
-                self.live().iter().all(|old| old.id != new.id) && above
+                let said = |old: &Fact| matches!(old, Fact::SegmentAdded(old) if old.id == new.id);
+                !self.0.iter().any(said) && above && born(&new.id) >= self.floor()
             }
             Fact::SegmentRemoved(id) => self.live().iter().any(|segment| segment.id == *id),
             Fact::Frontier { stream, through, resume } => {
@@ -291,6 +403,15 @@ impl Model {
                 !open && behind && (!known || *after <= self.through())
             }
             Fact::GapClosed { resumes } => open && self.gaps().last().is_some_and(|gap| gap.0 < *resumes),
+            Fact::StreamClaimed { stream, epoch, .. } => *epoch == self.claim(stream).map_or(1, |(last, _)| last + 1),
+            Fact::StreamReleased { stream, epoch } | Fact::UnderClaim { stream, epoch } => {
+                self.claim(stream) == Some((*epoch, true))
+            }
+            Fact::FloorRaised { floor } => self.floor() < *floor && *floor <= seq,
+            Fact::Protected { from, .. } => {
+                let known = |fact: &Fact| if let Fact::Protected { from, .. } = fact { Some(*from) } else { None };
+                self.0.iter().rev().find_map(known).is_none_or(|last| last <= *from)
+            }
         }
     }
 }
@@ -308,11 +429,11 @@ proptest! {
             let said = model.0.len();
             let mut allowed = true;
             for fact in &facts {
-                allowed = allowed && model.allows(fact);
+                allowed = allowed && model.allows(fact, seq + 1);
                 model.0.push(fact.clone());
             }
             let mut next = state.clone();
-            prop_assert_eq!(next.check(&facts).is_ok(), allowed);
+            prop_assert_eq!(next.check(&facts, Moment { seq: seq + 1, written_at: 0 }).is_ok(), allowed);
             prop_assert_eq!(&next, &state);
             let folded = next.fold(&facts, head(seq + 1));
             prop_assert_eq!(folded.is_ok(), allowed, "{:?}: {:?}", facts, folded);
@@ -339,6 +460,12 @@ proptest! {
             let coverage = state.coverage();
             prop_assert_eq!(coverage.start, model.completed().first().map(|scan| scan.1));
             prop_assert_eq!(coverage.through, model.through());
+            prop_assert_eq!(state.floor(), model.floor());
+            for stream in STREAMS {
+                prop_assert_eq!(state.claim(stream).map(|claim| (claim.epoch, claim.held)), model.claim(stream));
+            }
+            let copy = image::decode(&image::encode(&state).unwrap(), state.vault(), state.head()).unwrap();
+            prop_assert_eq!(&copy, &state);
             prop_assert_eq!(coverage.gaps.iter().map(|gap| (gap.after, gap.resumes)).collect::<Vec<_>>(), model.gaps());
         }
     }
