@@ -15,7 +15,7 @@ help: ## this list (the default)
 	@echo "  builds go to $(CARGO_TARGET_DIR)"
 
 demo: ## rescue one tenant of a real MongoDB, step by step, in under 3 minutes
-	scripts/fetch-servers
+	scripts/fetch-servers mongodb
 	cargo build --release -p backstay-cli -p backstay-demo
 	cargo run --release -p backstay-demo
 
@@ -26,7 +26,7 @@ test: ## all tests, against real servers
 	$(RUN_TESTS) --workspace
 
 bench: ## time and memory against the bare driver, on 1,000,000 documents and on 5 GB (BENCH="--quick" for less)
-	scripts/fetch-servers
+	scripts/fetch-servers mongodb seaweedfs
 	cargo build --release -p backstay-cli -p backstay-bench
 	cargo run --release -p backstay-bench -- $(BENCH)
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use backstay_testkit::Backstay;
+use backstay_testkit::{Backstay, shop_configuration};
 use serde_json::Value;
 
 /// How often memory and the end of a run are looked at.
@@ -23,21 +23,8 @@ pub struct Timed {
 /// A new folder whose configuration protects the orders on the server at `uri` as source `shop`; initialised.
 pub fn home(program: &Path, uri: &str) -> Result<Backstay> {
     let backstay = Backstay::new(program)?;
-    backstay.configure(&format!(
-        r#"repository:
-  url: file:./archive
-keyring:
-  file: ./backstay.keys
-sources:
-  shop:
-    kind: mongodb
-    uri: {uri}
-    include: ["shop.*"]
-    tenants:
-      - {{ ns: "shop.*", field: tenant }}
-      - {{ ns: "*", fixed: shared }}
-"#
-    ))?;
+    let tenants = ["ns: \"shop.*\", field: tenant", "ns: \"*\", fixed: shared"];
+    backstay.configure(&shop_configuration(uri, &["shop.*"], &tenants))?;
     timed(&backstay, &["init", "--json"])?;
     Ok(backstay)
 }

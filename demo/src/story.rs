@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use backstay_testkit::{Backstay, Options, ReplicaSet};
+use backstay_testkit::{Backstay, Options, ReplicaSet, shop_configuration};
 use bson::{DateTime, Document, Timestamp, doc};
 use mongodb::Client;
 
@@ -41,7 +41,7 @@ pub async fn tell() -> Result<()> {
     times.add("set-up", start.elapsed());
 
     shell.tell("Backstay is told where the archive and its keys are, what to protect, and whose a document is.");
-    shell.configure(&configuration(&shop.uri()))?;
+    shell.configure(&shop_configuration(&shop.uri(), &["shop.*"], &["ns: \"shop.*\", field: tenant"]))?;
     shell.run(&["init"]).await?;
 
     shell.tell(&format!(
@@ -99,23 +99,6 @@ pub async fn tell() -> Result<()> {
         seconds(begun.elapsed())
     ));
     Ok(())
-}
-
-fn configuration(uri: &str) -> String {
-    format!(
-        r#"repository:
-  url: file:./archive
-keyring:
-  file: ./backstay.keys
-sources:
-  shop:
-    kind: mongodb
-    uri: {uri}
-    include: ["shop.*"]
-    tenants:
-      - {{ ns: "shop.*", field: tenant }}
-"#
-    )
 }
 
 /// Two bad commands. Returns the end of the second before them, and the victim's documents as of then, as the

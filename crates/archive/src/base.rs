@@ -9,12 +9,28 @@ use std::sync::Arc;
 
 use backstay_ledger::{Cover, SegmentInfo, Shape};
 use backstay_model::{BodyRef, IdRange, Incarnation, RecordBatch, Tick, Version};
-use backstay_segment::{Entry, Header, PartWriter, TenantPart};
+use backstay_segment::{Entry, PartBench, PartWriter, TenantPart};
 use bytes::Bytes;
 
 use crate::assemble::assemble;
-use crate::vault::{Inner, LEVEL};
+use crate::vault::Inner;
 use crate::{Error, Result, Vault, parallel};
+
+/// A segment that has been encoded and waits to be stored.
+pub struct EncodedBase {
+    vault: Vault,
+    info: SegmentInfo,
+    file: Bytes,
+}
+
+impl EncodedBase {
+    /// Stores it.
+    pub async fn store(self) -> Result<BaseSegment> {
+        let inner = &self.vault.inner;
+        inner.store().create(&inner.segment_path(&self.info.id), self.file).await?;
+        Ok(BaseSegment { info: self.info })
+    }
+}
 
 /// A segment that has been stored and waits for its commit.
 #[derive(Clone, Debug)]
@@ -34,7 +50,8 @@ pub struct BaseWriter {
 /// Records of one segment to be.
 #[derive(Default)]
 struct Chunk {
-    batches: Vec<(Incarnation, Version, RecordBatch)>,
+    /// The version is that of the batch's first record; each next one's ordinal is higher by the step.
+    batches: Vec<(Incarnation, Version, u32, RecordBatch)>,
     /// (tenant, batch, record; a record past the batch's end is a tombstone's place, see `tombstones`)
     records: Vec<(u32, u32, u32)>,
     tombstones: Vec<(u32, Incarnation, Version, Vec<u8>)>,
@@ -80,6 +97,30 @@ impl BaseWriter {
         namespace: Incarnation,
         at: Tick,
         batch: RecordBatch,
+        tenant: impl FnMut(&[u8], &mut dyn FnMut(&str)),
+    ) {
+        self.push_batch(namespace, Version::snapshot(at), 0, batch, tenant);
+    }
+
+    /// Adds records of `namespace` read at `at` in the order in which they arrived in it; `position` of them came before
+    /// in the same reading. See [`View::arrivals`](crate::View::arrivals).
+    pub fn push_in_order(
+        &mut self,
+        namespace: Incarnation,
+        at: Tick,
+        position: u32,
+        batch: RecordBatch,
+        tenant: impl FnMut(&[u8], &mut dyn FnMut(&str)),
+    ) {
+        self.push_batch(namespace, Version::scanned(at, position), 1, batch, tenant);
+    }
+
+    fn push_batch(
+        &mut self,
+        namespace: Incarnation,
+        first: Version,
+        step: u32,
+        batch: RecordBatch,
         mut tenant: impl FnMut(&[u8], &mut dyn FnMut(&str)),
     ) {
         let chunk = &mut self.chunk;
@@ -89,9 +130,9 @@ impl BaseWriter {
             tenant(image, &mut |name| owner = chunk.tenant(name));
             chunk.records.push((owner, number, record as u32));
         }
-        chunk.saw(at);
+        chunk.saw(first.tick);
         chunk.bytes += batch.bytes();
-        chunk.batches.push((namespace, Version::snapshot(at), batch));
+        chunk.batches.push((namespace, first, step, batch));
     }
 
     /// Adds the fact that a record of `tenant` was not there at `at`. Only for differences: absent from a base run
@@ -118,9 +159,20 @@ impl BaseWriter {
         self.chunk.covers.is_empty() && self.chunk.records.is_empty() && self.chunk.tombstones.is_empty()
     }
 
-    /// Starts writing what was collected, in the background of the caller: the writer can collect the next segment
-    /// while this future runs. `None` when nothing was collected.
+    /// Writes what was collected: [`BaseWriter::encode`] and [`EncodedBase::store`] in one.
     pub fn write(&mut self) -> impl Future<Output = Result<Option<BaseSegment>>> + Send + use<> {
+        let encoding = self.encode();
+        async move {
+            match encoding.await? {
+                Some(encoded) => Ok(Some(encoded.store().await?)),
+                None => Ok(None),
+            }
+        }
+    }
+
+    /// Starts encoding what was collected, in the background of the caller: the writer can collect the next segment
+    /// while this future runs. `None` when nothing was collected.
+    pub fn encode(&mut self) -> impl Future<Output = Result<Option<EncodedBase>>> + Send + use<> {
         let chunk = std::mem::take(&mut self.chunk);
         let (vault, scan, shape) = (self.vault.clone(), self.scan, self.shape);
         async move {
@@ -131,8 +183,7 @@ impl BaseWriter {
             let inner = Arc::clone(&vault.inner);
             let encode = tokio::task::spawn_blocking(move || encode(&inner, chunk, scan, shape));
             let (info, file) = encode.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-            vault.inner.store().create(&vault.inner.segment_path(&info.id), file).await?;
-            Ok(Some(BaseSegment { info }))
+            Ok(Some(EncodedBase { vault, info, file }))
         }
     }
 }
@@ -146,9 +197,11 @@ fn encode(inner: &Inner, chunk: Chunk, scan: [u8; 16], shape: Shape) -> Result<(
     let path = inner.segment_path(&header.segment);
     let mut by_tenant: Vec<Vec<Row<'_>>> = vec![Vec::new(); chunk.tenants.len()];
     for (owner, batch, record) in &chunk.records {
-        let (namespace, version, batch) = &chunk.batches[*batch as usize];
+        let (namespace, first, step, batch) = &chunk.batches[*batch as usize];
         if let Some((id, image)) = batch.get(*record as usize) {
-            by_tenant[*owner as usize].push((*namespace, id, *version, BodyRef::Image(image)));
+            let ordinal = first.ordinal.saturating_add(record.saturating_mul(*step));
+            let version = Version::new(first.tick, ordinal);
+            by_tenant[*owner as usize].push((*namespace, id, version, BodyRef::Image(image)));
         }
     }
     for (owner, namespace, version, id) in &chunk.tombstones {
@@ -160,10 +213,12 @@ fn encode(inner: &Inner, chunk: Chunk, scan: [u8; 16], shape: Shape) -> Result<(
     let keys =
         inner.keys.active(&names, inner.world().now()).map_err(|source| Error::Key { object: path.clone(), source })?;
     let work: Vec<_> = tenants.into_iter().zip(keys).map(|((name, records), key)| (name, key, records)).collect();
-    let parts = parallel::map(&work, |(name, key, records)| {
+    let parts = parallel::map_with(&work, PartBench::new, |bench, (name, key, records)| {
         let mut records = records.clone();
         records.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(b.2.cmp(&a.2)));
-        encode_part(&header, name, key, &records, shape == Shape::BaseRun)
+        let mut part = PartWriter::new(&header, name, key, bench, shape == Shape::BaseRun)?;
+        push_all(&mut part, &records)?;
+        part.finish()
     });
     let parts: Vec<TenantPart> = parts.map_err(|error| Error::segment(&path, error))?;
     let ticks = (chunk.first.unwrap_or(chunk.last), chunk.last);
@@ -176,14 +231,7 @@ fn encode(inner: &Inner, chunk: Chunk, scan: [u8; 16], shape: Shape) -> Result<(
     Ok((info, file))
 }
 
-fn encode_part(
-    header: &Header,
-    name: &str,
-    key: &backstay_seal::DataKey,
-    records: &[Row<'_>],
-    digested: bool,
-) -> Result<TenantPart, backstay_segment::Error> {
-    let mut part = PartWriter::new(header, name, key, LEVEL, digested)?;
+fn push_all(part: &mut PartWriter<'_>, records: &[Row<'_>]) -> Result<(), backstay_segment::Error> {
     let mut record_key = Vec::new();
     for (namespace, id, version, body) in records {
         record_key.clear();
@@ -191,5 +239,5 @@ fn encode_part(
         record_key.extend_from_slice(id);
         part.push(&Entry { key: &record_key, version: *version, body: *body })?;
     }
-    part.finish()
+    Ok(())
 }

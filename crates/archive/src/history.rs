@@ -1,14 +1,14 @@
-//! All versions of one record.
+//! The versions of records, one after another.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use backstay_model::{Body, BodyRef, IdRange, Version};
-use backstay_segment::record_key;
+use backstay_model::{Body, BodyRef, IdRange, Tick, Version};
+use backstay_segment::split_key;
 
 use crate::load::gather;
 use crate::merge::{fold_one, newest_first};
-use crate::snapshot::Snapshot;
-use crate::table::up_to;
+use crate::snapshot::{Layers, Snapshot};
 use crate::{Error, Partition, Result, Selection};
 
 /// One version of a record.
@@ -22,38 +22,39 @@ pub struct PastVersion {
     pub image: Option<Vec<u8>>,
 }
 
+/// What was archived of records, by id, oldest first.
+type Versions = BTreeMap<Vec<u8>, Vec<(Version, Body)>>;
+
 impl Snapshot {
     /// The versions of a record that the archive holds, oldest first.
-    pub async fn history(
+    pub async fn history(&self, partition: &Partition, id: &[u8], through: Tick) -> Result<Vec<PastVersion>> {
+        let own = Partition { namespace: partition.namespace, range: IdRange::only(id) };
+        let selection = Selection { ids: Some(Arc::new(vec![id.to_vec()])), ..Selection::default() };
+        let mut versions = self.versions(&self.layers, &own, &selection, (None, through)).await?;
+        self.replay(id, None, versions.remove(id).unwrap_or_default())
+    }
+
+    /// What was archived of the partition's selected records after `after` and up to `through`, oldest first. Only records
+    /// with such a change are among them; [`Snapshot::replay`] makes images of it.
+    pub async fn since(
         &self,
         partition: &Partition,
+        selection: &Selection,
+        after: Tick,
+        through: Tick,
+    ) -> Result<BTreeMap<Vec<u8>, Vec<(Version, Body)>>> {
+        self.versions(&self.layers.newer_than(after), partition, selection, (Some(after), through)).await
+    }
+
+    /// The images of a record that was `image` before these versions.
+    pub fn replay(
+        &self,
         id: &[u8],
-        through: backstay_model::Tick,
+        mut image: Option<Vec<u8>>,
+        versions: Vec<(Version, Body)>,
     ) -> Result<Vec<PastVersion>> {
-        let range = IdRange::only(id);
-        let selection = Selection { ids: Some(Arc::new(vec![id.to_vec()])), ..Selection::default() };
-        let work = gather(&self.inner, &self.layers, partition.namespace, &range, &selection, through).await?;
-        let key = record_key(partition.namespace, id);
-        let mut versions: Vec<(Version, Body)> = Vec::new();
-        for tenant in work.into_values() {
-            tenant.for_each_key(|found, bodies| {
-                if found == key {
-                    versions.extend(bodies.iter().map(|(version, body)| (*version, body.to_owned())));
-                }
-                Ok(())
-            })?;
-        }
-        if let Some(group) = self.table.find(&key) {
-            let ops = up_to(self.table.ops(&self.table.groups()[group]), through);
-            versions.extend(ops.iter().map(|op| (op.version, self.table.body(op).to_owned())));
-        }
-        newest_first(&mut versions);
-        let mut image: Option<Vec<u8>> = None;
         let mut history = Vec::with_capacity(versions.len());
-        for (version, body) in versions.into_iter().rev() {
-            if version.tick > through {
-                break;
-            }
+        for (version, body) in versions {
             image = match (&body, image.take()) {
                 (Body::Image(bytes), _) => Some(bytes.clone()),
                 (Body::Tombstone, _) | (Body::Delta(..), None) => None,
@@ -67,5 +68,43 @@ impl Snapshot {
             history.push(PastVersion { version, body, image: image.clone() });
         }
         Ok(history)
+    }
+
+    async fn versions(
+        &self,
+        layers: &Layers,
+        partition: &Partition,
+        selection: &Selection,
+        (after, through): (Option<Tick>, Tick),
+    ) -> Result<Versions> {
+        let Partition { namespace, range } = partition;
+        let inside = |version: Version| after.is_none_or(|after| after < version.tick) && version.tick <= through;
+        let selected = |id: &[u8]| range.contains(id) && selection.has_id(id);
+        let mut all = Versions::new();
+        let work = gather(&self.inner, layers, *namespace, range, selection, through).await?;
+        for tenant in work.into_values() {
+            tenant.for_each_key(|key, bodies| {
+                let Some((found, id)) = split_key(key) else { return Ok(()) };
+                if found == *namespace && selected(id) && bodies.iter().any(|(version, _)| inside(*version)) {
+                    let bodies = bodies.iter().filter(|(version, _)| inside(*version));
+                    let owned = bodies.map(|(version, body)| (*version, body.to_owned()));
+                    all.entry(id.to_vec()).or_default().extend(owned);
+                }
+                Ok(())
+            })?;
+        }
+        for group in &self.table.groups()[self.table.namespace_groups(*namespace)] {
+            let Some((_, id)) = split_key(self.table.key(group)).filter(|(_, id)| selected(id)) else { continue };
+            let ops = self.table.ops(group).iter().filter(|op| inside(op.version));
+            let mut ops = ops.map(|op| (op.version, self.table.body(op).to_owned())).peekable();
+            if ops.peek().is_some() {
+                all.entry(id.to_vec()).or_default().extend(ops);
+            }
+        }
+        for versions in all.values_mut() {
+            newest_first(versions);
+            versions.reverse();
+        }
+        Ok(all)
     }
 }

@@ -17,8 +17,8 @@
 //! The archive knows no database. What depends on a source's own format it asks an
 //! [`Interpreter`](backstay_model::Interpreter).
 
-mod arrival;
 mod anchor;
+mod arrival;
 mod assemble;
 mod base;
 mod claim;

@@ -4,8 +4,6 @@
 //! in the order of the inputs whichever thread made them.
 
 use std::num::NonZero;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Applies `work` to every item on all cores. The first error wins; results are in the order of the items.
@@ -13,31 +11,43 @@ pub(crate) fn map<T: Sync, R: Send, E: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
+    map_with(items, || Ok(()), |(), item| work(item))
+}
+
+/// The same with something that each core makes once and uses for all its items.
+pub(crate) fn map_with<T: Sync, S, R: Send, E: Send>(
+    items: &[T],
+    equip: impl Fn() -> Result<S, E> + Sync,
+    work: impl Fn(&mut S, &T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(items.len());
-    if threads <= 1 {
-        return items.iter().map(work).collect();
-    }
     let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, Result<R, E>)>> = Mutex::new(Vec::with_capacity(items.len()));
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some(item) = {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    items.get(at).map(|item| (at, item))
-                } {
-                    let result = work(item.1);
-                    if result.is_err() {
-                        next.store(items.len(), Ordering::Relaxed);
-                    }
-                    done.lock().unwrap_or_else(PoisonError::into_inner).push((item.0, result));
-                }
-            });
+    let take_turns = || {
+        let mut equipment = equip()?;
+        let mut done: Vec<(usize, R)> = Vec::new();
+        while let at = next.fetch_add(1, Ordering::Relaxed)
+            && let Some(item) = items.get(at)
+        {
+            let result = work(&mut equipment, item).inspect_err(|_| next.store(items.len(), Ordering::Relaxed))?;
+            done.push((at, result));
         }
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(done)
+    };
+    let shares: Vec<Result<Vec<(usize, R)>, E>> = if threads <= 1 {
+        vec![take_turns()]
+    } else {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(take_turns)).collect();
+            let joined = threads.into_iter().map(|thread| thread.join());
+            joined.map(|share| share.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        })
+    };
+    let mut done = Vec::with_capacity(items.len());
+    for share in shares {
+        done.extend(share?);
+    }
     done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, result)| result).collect()
+    Ok(done.into_iter().map(|(_, result)| result).collect())
 }
 
 #[cfg(test)]

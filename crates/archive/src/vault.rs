@@ -1,8 +1,8 @@
 //! The vault of one source: its chain, its segments, its keys. Cheap to clone; all handles share one chain.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use backstay_ledger::{Chain, Draft, Fact, Head, SegmentInfo, Shape, VaultState, Writer, commit_path, new_id};
 use backstay_model::{Coverage, EntryBatch, Interpreter, Tick, World};
@@ -333,8 +333,9 @@ impl Vault {
     pub(crate) async fn commit_facts(&self, mut decide: impl FnMut(&VaultState) -> Result<Vec<Fact>>) -> Result<()> {
         let world = self.inner.world();
         let mut chain = self.inner.chain.lock().await;
-        let done =
-            chain.append_with(world.now(), &mut |bytes| world.fill(bytes), |state| decide(state).map(Draft::from)).await;
+        let done = chain
+            .append_with(world.now(), &mut |bytes| world.fill(bytes), |state| decide(state).map(Draft::from))
+            .await;
         self.inner.saw(chain.state());
         self.inner.anchor_now_and_then(chain.state().head());
         done.map(drop)

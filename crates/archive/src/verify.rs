@@ -32,7 +32,7 @@ pub struct VerifyOptions {
 /// One thing that is wrong.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Problem {
-    /// `missing`, `altered`, `foreign`, `unreadable`, `key` or `newer`.
+    /// `missing`, `altered`, `foreign`, `unreadable`, `key`, `newer` or `cut`.
     pub kind: String,
     /// The object's path.
     pub object: String,
@@ -84,6 +84,10 @@ impl Vault {
         }
         let vault = match repository.vault(name).await {
             Ok(vault) => vault,
+            Err(Error::Cut { object, why, .. }) => {
+                report.problems.push(Problem { kind: "cut".to_owned(), object, detail: why });
+                return Ok(report);
+            }
             Err(error) => {
                 if report.problems.is_empty() {
                     return Err(error);

@@ -21,6 +21,8 @@ pub struct Definition {
     pub name: String,
     /// What it is.
     pub kind: NamespaceKind,
+    /// Why its records as of that instant cannot be told, if they cannot.
+    pub lost: Option<String>,
     /// Options, indexes and the like in the source's own form.
     pub image: Vec<u8>,
 }
@@ -114,7 +116,8 @@ impl View {
             let incarnation = Incarnation::from_record_id(id)
                 .ok_or_else(|| Error::Damaged { object: object(), why: "a definition's id is not 8 bytes".into() })?;
             let info = self.snapshot.interpreter.describe(image).map_err(|e| Error::interpret(&object(), e))?;
-            definitions.push(Definition { incarnation, name: info.name, kind: info.kind, image: image.to_vec() });
+            let (name, kind, lost) = (info.name, info.kind, info.lost);
+            definitions.push(Definition { incarnation, name, kind, lost, image: image.to_vec() });
         }
         definitions.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(definitions)

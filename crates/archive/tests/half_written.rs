@@ -86,7 +86,11 @@ fn a_compaction_that_dies_at_any_step_changes_no_answer() {
             let before = read_all(&rig, Arc::clone(&rig.keyring), at).await.unwrap();
             rig.faulty.crash_after(steps);
             let outcome = rig.vault.compact(interpreter().as_ref(), |_, _| {}).await;
-            assert_eq!(outcome.is_ok(), steps == 3, "a run and a commit are two steps; the commit is looked at afterwards");
+            assert_eq!(
+                outcome.is_ok(),
+                steps == 3,
+                "a run and a commit are two steps; the commit is looked at afterwards"
+            );
             rig.faulty.revive();
             assert_eq!(read_all(&rig, Arc::clone(&rig.keyring), at).await.unwrap(), before);
             let vault = rig.repository.vault(NAME).await.unwrap();

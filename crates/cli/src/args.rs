@@ -5,21 +5,28 @@
 //! by the command that uses it.
 
 mod admin;
+mod drill;
 mod look;
 mod protect;
 mod restore;
 mod selection;
+mod undo;
 mod values;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use admin::{CompletionsArgs, ConfigCommand, DoctorArgs, KeyCommand, KeyExportArgs, KeyRotateArgs, KeyShredArgs};
-pub use look::{DiffArgs, GetArgs, LsArgs, TimelineArgs};
+pub use admin::{
+    CompletionsArgs, ConfigCommand, DoctorArgs, ExplainArgs, KeyCommand, KeyExportArgs, KeyRotateArgs, KeyShredArgs,
+    RepoCommand,
+};
+pub use drill::DrillArgs;
+pub use look::{DiffArgs, GetArgs, LsArgs, SchemaArgs, TimelineArgs};
 pub use protect::{BackupArgs, CaptureArgs, CompactArgs, VerifyArgs};
 pub use restore::{Destination, OnConflict, Proof, RestoreArgs, RestoresArgs};
 pub use selection::SelectionArgs;
+pub use undo::UndoArgs;
 pub use values::{DiffEnd, ExtJson, Filter, Rename, Sample, Until};
 
 /// How a flag's variable is read: `true`, `yes`, `on`, `1` and their opposites.
@@ -88,12 +95,18 @@ pub enum Command {
     Get(GetArgs),
     /// Show what changed between two times
     Diff(DiffArgs),
+    /// Show collections, indexes and fields as of a time, or what changed in them
+    Schema(SchemaArgs),
     /// Bring data back as of a time
     Restore(RestoreArgs),
     /// Show past restores, their state, plan and proof
     Restores(RestoresArgs),
+    /// Take a restore back
+    Undo(UndoArgs),
     /// Check that the archive is whole and unaltered
     Verify(VerifyArgs),
+    /// Restore into a scratch deployment, compare, time, report, and clean up
+    Drill(DrillArgs),
     /// Rewrite the archive so that it is smaller and faster to read
     Compact(CompactArgs),
     /// Show how the sources are protected at the moment
@@ -106,6 +119,11 @@ pub enum Command {
     /// Look after the keyring
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Look after the storage
+    #[command(subcommand)]
+    Repo(RepoCommand),
+    /// Explain an error code: what happened, what it means for recovery, what to do
+    Explain(ExplainArgs),
     /// Print the completions of a shell
     Completions(CompletionsArgs),
 }

@@ -1,6 +1,6 @@
 //! The commands, one file each, and which one a command line means.
 //!
-//! Commands that commit as they go (backup, capture, restore) are asked to stop by a signal and end where they can be
+//! Commands that commit as they go (backup, capture, restore, undo, drill) are asked to stop by a signal and end where they can be
 //! resumed. All others write nothing that a signal could cut, and are simply left.
 
 mod backup;
@@ -10,14 +10,19 @@ mod completions;
 mod config;
 mod diff;
 mod doctor;
+mod drill;
+mod explain;
 mod get;
 mod init;
 mod key;
 mod ls;
+mod repo;
 mod restore;
 mod restores;
+mod schema;
 mod status;
 mod timeline;
+mod undo;
 mod verify;
 
 use std::future::Future;
@@ -26,7 +31,7 @@ use std::sync::Arc;
 use backstay_model::Interpreter;
 use jiff::Zoned;
 
-use crate::args::{Cli, Command, GlobalArgs};
+use crate::args::{Cli, Command, GlobalArgs, RepoCommand};
 use crate::config::Config;
 use crate::confirm::{self, Danger};
 use crate::environment::Environment;
@@ -137,18 +142,23 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> 
         Command::Backup(args) => Box::pin(backup::run(context, &args)).await,
         Command::Capture(args) => Box::pin(capture::run(context, &args)).await,
         Command::Restore(args) => Box::pin(restore::run(context, &args)).await,
+        Command::Drill(args) => Box::pin(drill::run(context, &args)).await,
+        Command::Undo(args) => Box::pin(undo::run(context, &args)).await,
         Command::Init => leave(context, init::run(context)).await,
         Command::Timeline(args) => leave(context, timeline::run(context, &args)).await,
         Command::Ls(args) => leave(context, ls::run(context, &args)).await,
         Command::Get(args) => leave(context, get::run(context, &args)).await,
         Command::Diff(args) => leave(context, diff::run(context, &args)).await,
+        Command::Schema(args) => leave(context, schema::run(context, &args)).await,
         Command::Restores(args) => leave(context, restores::run(context, &args)).await,
         Command::Verify(args) => leave(context, verify::run(context, &args)).await,
         Command::Compact(args) => leave(context, compact::run(context, &args)).await,
         Command::Status => leave(context, status::run(context)).await,
         Command::Doctor(args) => leave(context, doctor::run(context, &args)).await,
+        Command::Repo(RepoCommand::Probe) => leave(context, repo::probe(context)).await,
         Command::Key(command) => leave(context, key::run(context, command)).await,
         Command::Config(command) => config::run(context, command),
+        Command::Explain(args) => explain::run(context, &args),
         Command::Completions(args) => completions::run(context, &args),
     }
 }

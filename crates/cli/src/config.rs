@@ -16,6 +16,7 @@
 mod check;
 mod locate;
 pub mod redact;
+mod repository;
 pub mod secret;
 mod sections;
 mod show;
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use check::Problem;
+pub use repository::{BucketConfig, Repository};
 pub use secret::{Origin, Secret};
 pub use show::View;
 pub use tenants::TenantRule;
@@ -46,13 +48,8 @@ pub struct Config {
     pub keyring: KeyringConfig,
     /// What is protected, by name.
     pub sources: BTreeMap<String, SourceConfig>,
-}
-
-/// Where the archive is.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Repository {
-    /// In a folder of this machine.
-    Folder(PathBuf),
+    /// Where the URI of the deployment for drills comes from, if there is one.
+    pub drill: Option<Origin>,
 }
 
 /// Which keys open the archive.

@@ -15,9 +15,10 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Those of this process that concern Backstay: `BACKSTAY_…`, `XDG_…` and `HOME`.
+    /// Those of this process that concern Backstay: `BACKSTAY_…`, `XDG_…`, `HOME`, and those of the providers of storage.
     pub fn of_process() -> Environment {
-        let concerns = |name: &str| name == "HOME" || name.starts_with("BACKSTAY_") || name.starts_with("XDG_");
+        const PREFIXES: [&str; 7] = ["BACKSTAY_", "XDG_", "AWS_", "AZURE_", "IDENTITY_", "MSI_", "GOOGLE_"];
+        let concerns = |name: &str| name == "HOME" || PREFIXES.iter().any(|prefix| name.starts_with(prefix));
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
             .filter(|(name, _)| concerns(name))
@@ -36,6 +37,18 @@ impl Environment {
     pub fn text(&self, name: &str) -> Result<Option<&str>, Failure> {
         let Some(value) = self.get(name) else { return Ok(None) };
         value.to_str().map(Some).ok_or_else(|| Failure::usage(format!("{name} is not valid UTF-8")))
+    }
+
+    /// All variables that begin with one of these, as text.
+    ///
+    /// # Errors
+    /// When one is not UTF-8.
+    pub fn with_prefixes(&self, prefixes: &[&str]) -> Result<Vec<(String, String)>, Failure> {
+        let mut found = Vec::new();
+        for name in self.variables.keys().filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix))) {
+            found.extend(self.text(name)?.map(|value| (name.clone(), value.to_owned())));
+        }
+        Ok(found)
     }
 
     /// The value of a variable as a path.

@@ -3,12 +3,14 @@
 //! ```text
 //!   people (stderr)                       --json (stdout, last line)
 //!   error: no repository at ./archive     {"message_type":"error","schema_version":1,"code":"no_repository",
-//!     hint: make one with backstay init    "exit_code":10,"message":"no repository at ./archive","hint":"make one …"}
+//!     hint: make one with backstay init    "exit_code":10,"message":"no repository at ./archive","hint":"make one …",
+//!     help: backstay explain no_repository "help":"docs/reference/errors/no_repository.md"}
 //! ```
 //!
 //! With `--json` the error goes to stdout, because that is where a program reads; it is always the last line. The
 //! rooms below have errors of their own; each is turned into a [`Failure`] here at the edge, once.
 
+pub mod pages;
 mod rooms;
 
 use std::fmt;
@@ -44,9 +46,28 @@ pub enum Exit {
     Unrestorable,
     /// Cancelled by a signal.
     Cancelled,
+    /// Whoever read standard output has closed it.
+    ReaderGone,
 }
 
 impl Exit {
+    /// All of them.
+    pub const ALL: [Exit; 13] = [
+        Exit::Done,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::PartlyUnread,
+        Exit::NoRepository,
+        Exit::Locked,
+        Exit::WrongKey,
+        Exit::ApprovalPending,
+        Exit::Denied,
+        Exit::CheckFailed,
+        Exit::Unrestorable,
+        Exit::Cancelled,
+        Exit::ReaderGone,
+    ];
+
     /// The process's exit code.
     pub fn code(self) -> u8 {
         match self {
@@ -62,6 +83,8 @@ impl Exit {
             Exit::CheckFailed => 15,
             Exit::Unrestorable => 16,
             Exit::Cancelled => 130,
+            // What a shell says of a program that SIGPIPE has ended, as it ends most others.
+            Exit::ReaderGone => 141,
         }
     }
 
@@ -80,6 +103,7 @@ impl Exit {
             Exit::CheckFailed => "check_failed",
             Exit::Unrestorable => "unrestorable",
             Exit::Cancelled => "cancelled",
+            Exit::ReaderGone => "reader_gone",
         }
     }
 }
@@ -118,7 +142,7 @@ impl Failure {
 
     /// Whoever read standard output has closed it (`backstay ls … | head`): end without a word.
     pub fn reader_gone() -> Failure {
-        Failure::failed("")
+        Failure::new(Exit::ReaderGone, "")
     }
 
     /// The same with the next step.
@@ -146,6 +170,7 @@ impl Failure {
             exit_code: self.exit.code(),
             message: &self.message,
             hint: self.hint.as_deref(),
+            help: pages::path(self.exit),
         }
     }
 }
@@ -156,14 +181,20 @@ struct Document<'a> {
     exit_code: u8,
     message: &'a str,
     hint: Option<&'a str>,
+    /// The page that explains the code.
+    help: String,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", self.message)?;
-        match &self.hint {
-            Some(hint) => write!(f, "\n  hint: {}", hint.replace('\n', "\n        ")),
-            None => Ok(()),
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  hint: {}", hint.replace('\n', "\n        "))?;
+        }
+        match self.exit {
+            // The hint says all that the page says.
+            Exit::Usage | Exit::Denied => Ok(()),
+            exit => write!(f, "\n  help: backstay explain {}", exit.name()),
         }
     }
 }
@@ -179,7 +210,11 @@ mod tests {
     #[test]
     fn people_read_an_error_and_a_hint() {
         let failure = Failure::new(Exit::NoRepository, "no repository at ./archive").hint("make one:\nbackstay init");
-        assert_eq!(failure.to_string(), "error: no repository at ./archive\n  hint: make one:\n        backstay init");
+        assert_eq!(
+            failure.to_string(),
+            "error: no repository at ./archive\n  hint: make one:\n        backstay init\n  help: backstay explain no_repository"
+        );
+        assert_eq!(Failure::usage("no such flag").to_string(), "error: no such flag");
     }
 
     #[test]
@@ -189,7 +224,7 @@ mod tests {
         assert_eq!(
             written.text(),
             "{\"message_type\":\"error\",\"schema_version\":1,\"code\":\"wrong_key\",\"exit_code\":12,\
-             \"message\":\"the pass phrase is wrong\",\"hint\":null}\n"
+             \"message\":\"the pass phrase is wrong\",\"hint\":null,\"help\":\"docs/reference/errors/wrong_key.md\"}\n"
         );
     }
 

@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use backstay_archive::{Repository, Vault};
-use backstay_model::{Interpreter, World};
+use backstay_model::{Interpreter, Protection, Tick, World};
 use backstay_mongodb::interpret::MongoInterpreter;
-use backstay_mongodb::interpret::scope::Include;
-use backstay_mongodb::interpret::tenants::{Origin, Rule, Rules};
+use backstay_mongodb::interpret::protection::protection;
+use backstay_mongodb::interpret::tenants::{Origin, Rule};
 use backstay_mongodb::{MongoDeployment, Options, ReadFrom};
 use backstay_seal::Keyring;
 use backstay_source::Source;
-use backstay_store::Store;
+use backstay_store::{Chance, Place, Store};
 
 use crate::commands::Context;
 use crate::config::{self, Config, Kind, Secret, SourceConfig, TenantRule};
@@ -96,16 +96,33 @@ impl Installation {
         Ok((vault, deployment))
     }
 
-    /// What explains a source's bytes; needs no connection.
+    /// What explains a vault's bytes; needs no connection. That is what its ledger says was protected when they were
+    /// captured; the configuration counts where that says nothing, and for what is captured next.
     ///
     /// # Errors
     /// When the configuration has no such source, or its patterns or rules are wrong.
-    pub fn interpreter(&self, name: &str) -> Result<Arc<dyn Interpreter>, Failure> {
-        let source = self.config.source(name)?;
-        let wrong = |why: String| Failure::usage(format!("the source {name}: {why}"));
-        let include = Include::compile(source.include.iter().map(|pattern| pattern.as_str())).map_err(wrong)?;
-        let rules = Rules::compile(rules(source)).map_err(wrong)?;
-        Ok(Arc::new(MongoInterpreter::new(include, rules)))
+    pub async fn interpreter(&self, vault: &Vault) -> Result<Arc<dyn Interpreter>, Failure> {
+        self.interpreter_of(vault, vault.state().await.protection())
+    }
+
+    /// The same for what was captured up to and with `at`, and for live records that are to be compared with it.
+    ///
+    /// # Errors
+    /// As [`Installation::interpreter`].
+    pub async fn interpreter_at(&self, vault: &Vault, at: Tick) -> Result<Arc<dyn Interpreter>, Failure> {
+        self.interpreter_of(vault, vault.state().await.protection_at(at))
+    }
+
+    fn interpreter_of(&self, vault: &Vault, recorded: Option<&Protection>) -> Result<Arc<dyn Interpreter>, Failure> {
+        let protection = match recorded {
+            Some(recorded) => recorded.clone(),
+            None => {
+                let source = self.config.source(vault.name())?;
+                protection(source.include.iter().map(|pattern| pattern.as_str()), &rules(source))
+            }
+        };
+        let wrong = |why: String| Failure::usage(format!("the source {}: {why}", vault.name()));
+        Ok(Arc::new(MongoInterpreter::of(&protection).map_err(wrong)?))
     }
 
     /// The clock and the randomness in use.
@@ -151,16 +168,21 @@ fn rules(source: &SourceConfig) -> Vec<Rule> {
 /// The store that the configuration names; it need not hold a repository.
 ///
 /// # Errors
-/// When its place cannot be made sense of.
+/// When its place cannot be made sense of, or its credentials cannot be read.
 pub fn store(config: &Config) -> Result<Store, Failure> {
-    let config::Repository::Folder(folder) = &config.repository;
-    Ok(Store::local(folder)?)
+    match &config.repository {
+        config::Repository::Folder(folder) => Ok(Store::local(folder)?),
+        config::Repository::Bucket(bucket) => {
+            let world = SystemWorld::new();
+            let chance: Chance = Arc::new(move |bytes| world.fill(bytes));
+            Ok(Store::open(&Place::Bucket(bucket.bucket.clone()), &bucket.settings()?, chance)?)
+        }
+    }
 }
 
 /// Where the repository is, for people.
 pub fn place(config: &Config) -> String {
-    let config::Repository::Folder(folder) = &config.repository;
-    folder.display().to_string()
+    config.repository.place()
 }
 
 /// Whether there is a repository.

@@ -24,6 +24,7 @@ pub mod installation;
 pub mod logging;
 pub mod output;
 pub mod pattern;
+pub mod protected;
 pub mod selecting;
 pub mod signals;
 pub mod time;

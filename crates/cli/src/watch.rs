@@ -25,8 +25,6 @@ struct Shown {
     before: Amount,
     /// What the part at hand has done.
     part: Amount,
-    /// What all parts of following the change feed have done.
-    captured: Amount,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -57,12 +55,6 @@ impl Watch {
     pub fn monitor(&self) -> &Monitor {
         &self.monitor
     }
-
-    /// How many entries of the change feed were read, and their bytes.
-    pub fn captured(&self) -> (u64, u64) {
-        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        (shown.captured.records, shown.captured.bytes)
-    }
 }
 
 impl Drop for Watch {
@@ -85,9 +77,6 @@ impl Shown {
         }
         self.part = Amount { records: status.records, bytes: status.bytes };
         let done = Amount { records: self.before.records + status.records, bytes: self.before.bytes + status.bytes };
-        if status.phase == Phase::Capture {
-            self.captured = done;
-        }
         let Some((_, progress)) = &self.progress else { return };
         match unit {
             Unit::Bytes => {
@@ -123,6 +112,7 @@ mod tests {
         for records in [3, 7, 2, 4] {
             shown.take(status(records), &output);
         }
-        assert_eq!((shown.captured.records, shown.captured.bytes), (11, 110));
+        let (before, part) = (shown.before, shown.part);
+        assert_eq!((before.records + part.records, before.bytes + part.bytes), (11, 110));
     }
 }

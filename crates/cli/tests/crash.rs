@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use backstay_testkit::{Backstay, Options, ReplicaSet, require_mongod};
+use backstay_testkit::{Backstay, Chance, Options, ReplicaSet, require_mongod, soak};
 use bson::{Document, Timestamp, doc};
 use mongodb::Client;
 use serde_json::Value;
-use witness::{Chance, as_of, assert_same, die_at, instant, soak, text};
+use witness::{as_of, assert_same, die_at, instant, text};
 
 const RECORDS: i32 = 1000;
 /// Who kills, and how often in the short form: more than a hundred times in all.

@@ -101,3 +101,14 @@ fn tick(text: &str) -> (u64, u64) {
     let (seconds, ordinal) = text.split_once(':').unwrap();
     (seconds.parse().unwrap(), ordinal.parse().unwrap())
 }
+
+#[test]
+fn a_reader_that_has_gone_is_no_error_to_speak_of() {
+    let folder = program("mongodb://127.0.0.1:9/?replicaSet=none");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_backstay"));
+    command.args(["completions", "bash"]).current_dir(folder.folder()).env("HOME", folder.folder());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let run = command.stdout(writer).stderr(std::process::Stdio::piped()).output().unwrap();
+    assert_eq!((run.status.code(), String::from_utf8_lossy(&run.stderr).as_ref()), (Some(141), ""));
+}

@@ -39,11 +39,15 @@ fn help_is_written_with_care() {
         "diff",
         "restore",
         "restores",
+        "drill",
+        "schema",
+        "undo",
         "verify",
         "compact",
         "status",
         "doctor",
         "config",
+        "explain",
         "key",
         "completions",
     ] {
@@ -134,6 +138,16 @@ fn a_wrong_log_filter_is_refused() {
     let program = program().env("BACKSTAY_LOG", "backstay=loud");
     let run = program.run(["completions", "bash"]).expect("the program starts").expect_code(2);
     assert!(run.stderr.starts_with("error: BACKSTAY_LOG is not a log filter"), "{run}");
+}
+
+#[test]
+fn an_error_code_is_explained() {
+    let by_word = run(&["explain", "unrestorable"]).ok();
+    assert_eq!(by_word.stdout, run(&["explain", "16"]).ok().stdout);
+    assert!(by_word.stdout.starts_with("# `unrestorable` (exit code 16)") && by_word.stdout.contains("timeline"));
+    assert_eq!(run(&["explain", "denied", "--json"]).ok().json()["code"], "denied");
+    let unknown = run(&["explain", "odd"]).expect_code(2);
+    assert!(unknown.stderr.contains("check_failed"), "{unknown}");
 }
 
 #[test]

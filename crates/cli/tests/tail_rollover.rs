@@ -6,11 +6,11 @@ mod witness;
 
 use std::time::{Duration, Instant};
 
-use backstay_testkit::{Options, ReplicaSet, require_mongod};
+use backstay_testkit::{Chance, Options, ReplicaSet, require_mongod};
 use bson::{Binary, Document, doc, spec::BinarySubtype};
 use mongodb::Client;
 use shop::Shop;
-use witness::{Chance, as_of, assert_same, instant, now, text};
+use witness::{as_of, assert_same, instant, now, text};
 
 const DATABASES: &[&str] = &["shop"];
 

@@ -16,10 +16,11 @@ mod lane;
 mod ranges;
 
 use std::ops::Bound;
+use std::time::Duration;
 
 use backstay_archive::{BaseWriter, Repository, Vault};
 use backstay_ledger::{Fact, VaultState};
-use backstay_model::{IdRange, Incarnation, Tick, crash_point};
+use backstay_model::{IdRange, Incarnation, Protection, Tick, crash_point};
 use backstay_source::{Error as SourceError, Namespace, Source};
 
 use self::base::BaseJob;
@@ -28,6 +29,7 @@ use self::lane::Piece;
 use self::ranges::without;
 use crate::capture::{CaptureOptions, Until, capture, capture_only, only_stream, open_gap};
 use crate::monitor::Meter;
+use crate::protection::{fact, take_up};
 use crate::scan::Clock;
 use crate::{Error, Monitor, Phase, Result};
 
@@ -59,12 +61,15 @@ pub struct BackupReport {
     pub namespaces: u64,
     /// True when it went on with an interrupted backup.
     pub resumed: bool,
-    /// After the first backup: how many records differed from what the archive said they were.
+    /// After the first backup, and not over a gap: how many records differed from what the archive said they were.
     pub drift: Option<u64>,
 }
 
 /// How often a scan begins anew because the feed rolled over beneath it.
 const SCANS: u32 = 3;
+
+/// How long to wait between looks at an idle source that has nothing newer to read yet.
+const SNAPSHOT_PAUSE: Duration = Duration::from_millis(250);
 
 /// About how many bytes a range holds that is read in one go.
 const RANGE_LEN: u64 = 256 << 20;
@@ -85,7 +90,11 @@ pub async fn backup(
     let topology = source.discover().await?;
     let vault = repository.vault_for(name, kind, &topology.identity).await?;
     let state = vault.state().await;
-    let report = scan(&vault, source, options, monitor, state.completed_scans().is_empty()).await?;
+    let first = state.completed_scans().is_empty();
+    if !first || state.protection().is_some() {
+        take_up(&vault, source).await?;
+    }
+    let report = scan(&vault, source, options, monitor, first).await?;
     Ok((vault, report))
 }
 
@@ -106,9 +115,10 @@ async fn scan(
     let mut left = SCANS;
     loop {
         left -= 1;
+        let mut begun = None;
         let done = match first {
-            true => first_backup(vault, source, options, monitor).await,
-            false => again(vault, source, monitor).await,
+            true => first_backup(vault, source, options, monitor, &mut begun).await,
+            false => again(vault, source, monitor, &mut begun).await,
         };
         match done {
             Err(Error::Source(SourceError::RolledOver { wanted, oldest })) if left > 0 => {
@@ -116,9 +126,31 @@ async fn scan(
                     open_gap(vault, &only_stream(source).await?, wanted, oldest).await?;
                 }
             }
+            Err(Error::Archive(error)) => {
+                return Err(Error::Archive(match begun {
+                    Some(scan) if was_ended_by_another(vault, scan).await => taken_over(vault),
+                    _ => error,
+                }));
+            }
             done => return done,
         }
     }
+}
+
+/// Whether a scan that this process began or took up was ended by somebody else.
+async fn was_ended_by_another(vault: &Vault, scan: [u8; 16]) -> bool {
+    vault.refresh().await.is_ok_and(|state| {
+        let completed = state.completed_scans().iter().any(|done| done.id == scan);
+        !completed && state.running_scans().all(|running| running.id != scan)
+    })
+}
+
+fn taken_over(vault: &Vault) -> backstay_archive::Error {
+    backstay_archive::Error::Conflict(format!(
+        "another backup or capture of `{}` has begun a scan of its own while this one was at work, and only one counts: \
+         let the other come to its end, then run this again",
+        vault.name()
+    ))
 }
 
 // ---------------------------------------------------------------------------------------------- the first time
@@ -128,6 +160,7 @@ async fn first_backup(
     source: &dyn Source,
     options: BackupOptions,
     monitor: &Monitor,
+    begun: &mut Option<[u8; 16]>,
 ) -> Result<BackupReport> {
     let stream = only_stream(source).await?;
     let state = vault.refresh().await?;
@@ -136,10 +169,11 @@ async fn first_backup(
         Some((scan, from)) => (scan, from, true),
         None => {
             let scan = vault.repository().world().id();
-            start_scan(vault, &stream, scan, position.committed).await?;
+            start_scan(vault, &stream, scan, position.committed, &source.protection()).await?;
             (scan, position.committed, false)
         }
     };
+    *begun = Some(scan);
     crash_point("backup.started");
     let world = vault.repository().world().clone();
     let namespaces = source.namespaces().await?;
@@ -193,7 +227,7 @@ fn resumable(state: &VaultState, oldest: Tick) -> Option<([u8; 16], Tick)> {
     state.running_scans().find(|scan| scan.from >= oldest).map(|scan| (scan.id, scan.from))
 }
 
-async fn start_scan(vault: &Vault, stream: &str, scan: [u8; 16], from: Tick) -> Result<()> {
+async fn start_scan(vault: &Vault, stream: &str, scan: [u8; 16], from: Tick, protection: &Protection) -> Result<()> {
     vault
         .commit(|state| {
             let mut facts = Vec::new();
@@ -208,6 +242,9 @@ async fn start_scan(vault: &Vault, stream: &str, scan: [u8; 16], from: Tick) -> 
                 facts.extend(followed.map(|segment| Fact::SegmentRemoved(segment.id)));
             }
             facts.push(Fact::ScanStarted { scan, from });
+            if state.protection().is_none() {
+                facts.push(fact(from, protection));
+            }
             let through = state.frontier(stream).map_or(from, |frontier| frontier.through.max(from));
             let resume = state.frontier(stream).map_or(from, |frontier| frontier.resume.max(from));
             facts.push(Fact::Frontier { stream: stream.to_owned(), through, resume });
@@ -236,14 +273,19 @@ fn covered(state: &VaultState, scan: [u8; 16]) -> Vec<(Incarnation, IdRange)> {
 // ------------------------------------------------------------------------------------------------- once more
 
 /// Scans again and archives only what differs from what the archive says.
-async fn again(vault: &Vault, source: &dyn Source, monitor: &Monitor) -> Result<BackupReport> {
+async fn again(
+    vault: &Vault,
+    source: &dyn Source,
+    monitor: &Monitor,
+    begun: &mut Option<[u8; 16]>,
+) -> Result<BackupReport> {
     let stream = only_stream(source).await?;
     let world = vault.repository().world().clone();
     let in_gap = vault.refresh().await?.open_gap().is_some();
     let scan = world.id();
     let committed = source.position().await?.committed;
     match in_gap {
-        true => start_scan(vault, &stream, scan, committed).await?,
+        true => start_scan(vault, &stream, scan, committed, &source.protection()).await?,
         false => {
             let from = vault.state().await.frontier(&stream).map_or(committed, |frontier| frontier.through);
             let abandoned = |state: &VaultState| -> Vec<Fact> {
@@ -253,7 +295,15 @@ async fn again(vault: &Vault, source: &dyn Source, monitor: &Monitor) -> Result<
             vault.commit(|state| Ok([abandoned(state), vec![Fact::ScanStarted { scan, from }]].concat())).await?;
         }
     }
+    *begun = Some(scan);
     crash_point("backup.started");
+    if let Some(after) = vault.state().await.open_gap().map(|gap| gap.after) {
+        // What is scanned is not to change what was true before the gap.
+        while source.snapshot().await? <= after {
+            monitor.check()?;
+            monitor.sleep(SNAPSHOT_PAUSE).await;
+        }
+    }
     let mut job = DriftJob {
         vault,
         source,
@@ -263,12 +313,14 @@ async fn again(vault: &Vault, source: &dyn Source, monitor: &Monitor) -> Result<
         meter: Meter::new(monitor, Phase::Scan, None),
         report: BackupReport::default(),
         differences: 0,
+        reassign: in_gap,
     };
     let last = job.run().await?;
     crash_point("backup.scanned");
     let mut report = job.report;
     report.at = last;
-    report.drift = Some(job.differences);
+    // Over a gap the source is not expected to be what the archive said.
+    report.drift = (!in_gap).then_some(job.differences);
     let (records, source_bytes, drift) = (report.records, report.source_bytes, job.differences);
     vault
         .commit(|state| {

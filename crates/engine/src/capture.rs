@@ -9,19 +9,22 @@
 //! ahead of it and read again. Two captures of one source do no harm: whoever commits second finds the frontier moved,
 //! drops what it collected, and goes on from there.
 //!
+//! Before anything is followed, what the configuration protects is taken up; see [`crate::protection`].
+//!
 //! When the feed no longer reaches back to the frontier, changes are lost for good. That is committed first, as a gap
 //! with its cause; then the source is scanned again, and the gap ends where the scan is consistent.
 
 use std::time::Duration;
 
 use backstay_archive::Vault;
-use backstay_ledger::{Fact, Frontier, SegmentInfo};
-use backstay_model::{EntryBatch, Tick, crash_point};
+use backstay_ledger::{Fact, Frontier, SegmentInfo, VaultState};
+use backstay_model::{EntryBatch, Protection, Tick, crash_point};
 use backstay_source::{Source, Start, Tail};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::backup::scan_over_gap;
 use crate::monitor::Meter;
+use crate::protection::take_up;
 use crate::{Error, Monitor, Phase, Result};
 
 /// When to stop.
@@ -81,6 +84,11 @@ pub async fn capture(
     options: CaptureOptions,
     monitor: &Monitor,
 ) -> Result<CaptureReport> {
+    if !vault.refresh().await?.frontiers().is_empty() && take_up(vault, source).await? {
+        let mut report = follow(vault, source, options, monitor, true).await?;
+        report.gaps += 1;
+        return Ok(report);
+    }
     follow(vault, source, options, monitor, true).await
 }
 
@@ -111,17 +119,24 @@ async fn follow(
     let mut report = CaptureReport::default();
     let mut meter = Meter::new(monitor, Phase::Capture, None);
     let mut trouble_since: Option<u64> = None;
+    let protection = source.protection();
     let world = vault.repository().world().clone();
     loop {
         let state = vault.refresh().await?;
         let Some(frontier) = state.frontier(&stream) else {
             return Err(Error::NoBase { source_name: vault.name().to_owned() });
         };
+        if !still_protects(&state, &protection) {
+            return Err(other_protection(vault));
+        }
         report.through = frontier.through;
         report.lag_seconds = world.now().saturating_sub(u64::from(frontier.through.seconds()));
         if close_gaps && state.open_gap().is_some() && !monitor.is_cancelled() {
-            Box::pin(scan_over_gap(vault, source, monitor)).await?;
-            continue;
+            match Box::pin(scan_over_gap(vault, source, monitor)).await {
+                // The next capture goes on with the gap; what was committed before it counts.
+                Ok(()) | Err(Error::Cancelled) => continue,
+                Err(error) => return Err(error),
+            }
         }
         if monitor.is_cancelled() || until.is_some_and(|until| until <= frontier.through) {
             return Ok(report);
@@ -132,19 +147,22 @@ async fn follow(
                 let mut follower = Follower {
                     vault,
                     stream: &stream,
+                    protection: &protection,
                     options,
                     until,
                     monitor,
                     meter: &mut meter,
                     frontier,
                     in_flight: JoinSet::new(),
+                    committed: (0, 0),
                 };
-                follower.follow(tail).await
+                let followed = follower.follow(tail).await;
+                report.entries += follower.committed.0;
+                report.bytes += follower.committed.1;
+                followed
             }
             Err(error) => Err(error.into()),
         };
-        report.entries = meter.records();
-        report.bytes = meter.bytes();
         match followed {
             Ok(Progress::Done) => {}
             Ok(Progress::Overtaken) => tracing::info!("another capture moved the frontier; going on from there"),
@@ -168,6 +186,19 @@ async fn follow(
         }
         trouble_since = None;
     }
+}
+
+/// Whether the ledger still says that `protection` is what is protected, or has never said anything.
+fn still_protects(state: &VaultState, protection: &Protection) -> bool {
+    state.protection().is_none_or(|recorded| recorded == protection)
+}
+
+fn other_protection(vault: &Vault) -> Error {
+    Error::Archive(backstay_archive::Error::Conflict(format!(
+        "another process protects other namespaces of `{}` than this one, or by other tenant rules: stop one of the two, \
+         or give both the same configuration",
+        vault.name()
+    )))
 }
 
 /// The one change feed of a source.
@@ -208,12 +239,15 @@ enum Progress {
     Overtaken,
 }
 
-/// A tail that was stored, or none when there was nothing to store, and the frontier to commit with it.
-type Stored = Result<(Option<SegmentInfo>, Frontier), backstay_archive::Error>;
+/// A tail that was stored, or none when there was nothing to store, the frontier to commit with it, and how many entries
+/// of how many bytes it holds.
+type Stored = Result<(Option<SegmentInfo>, Frontier, (u64, u64)), backstay_archive::Error>;
 
 struct Follower<'a> {
     vault: &'a Vault,
     stream: &'a str,
+    /// What the entries were picked by.
+    protection: &'a Protection,
     options: CaptureOptions,
     until: Option<Tick>,
     monitor: &'a Monitor,
@@ -222,6 +256,8 @@ struct Follower<'a> {
     frontier: Frontier,
     /// The tail that is being stored, and the frontier to commit with it.
     in_flight: JoinSet<Stored>,
+    /// Entries and bytes that this follower has committed; what another was faster with is not among them.
+    committed: (u64, u64),
 }
 
 impl Follower<'_> {
@@ -279,7 +315,10 @@ impl Follower<'_> {
     /// Starts storing a tail.
     fn store(&mut self, batches: Vec<EntryBatch>, frontier: Frontier) {
         let (vault, stream) = (self.vault.clone(), self.stream.to_owned());
-        self.in_flight.spawn(async move { Ok((vault.write_tail(&stream, batches).await?, frontier)) });
+        let held = batches
+            .iter()
+            .fold((0, 0), |(entries, bytes), batch| (entries + batch.len() as u64, bytes + batch.bytes() as u64));
+        self.in_flight.spawn(async move { Ok((vault.write_tail(&stream, batches).await?, frontier, held)) });
     }
 
     /// Waits for the tail that is being stored and commits it; false when another process moved the frontier.
@@ -292,16 +331,16 @@ impl Follower<'_> {
 
     /// Commits a tail that was stored; false when another process moved the frontier.
     async fn commit(&mut self, stored: Result<Stored, JoinError>) -> Result<bool> {
-        let (tail, reached) = stored.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        let (tail, reached, held) = stored.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
         crash_point("capture.tail-stored");
         if tail.is_none() && reached == self.frontier {
             return Ok(true);
         }
-        let (stream, expected) = (self.stream, self.frontier);
+        let (stream, expected, protection) = (self.stream, self.frontier, self.protection);
         let mut won = true;
         self.vault
             .commit(|state| {
-                won = state.frontier(stream) == Some(expected);
+                won = state.frontier(stream) == Some(expected) && still_protects(state, protection);
                 if !won {
                     return Ok(Vec::new());
                 }
@@ -314,6 +353,7 @@ impl Follower<'_> {
         crash_point("capture.tail-committed");
         if won {
             self.frontier = reached;
+            self.committed = (self.committed.0 + held.0, self.committed.1 + held.1);
         }
         Ok(won)
     }

@@ -15,7 +15,7 @@ pub(crate) enum Pair<'a> {
     /// Both have it, with different content.
     Different { tenant: &'a Tenant, id: &'a [u8], archived: &'a [u8], live: &'a [u8] },
     /// Both have it, with the same content.
-    Same,
+    Same { tenant: &'a Tenant, id: &'a [u8], image: &'a [u8] },
 }
 
 /// The archive's side, consumed as the database's batches arrive.
@@ -42,7 +42,7 @@ impl<'a> Comparison<'a> {
                 Some((tenant, _, archived)) => {
                     let same = archived == image;
                     sink(match same {
-                        true => Pair::Same,
+                        true => Pair::Same { tenant, id, image },
                         false => Pair::Different { tenant, id, archived, live: image },
                     });
                     self.next = self.archived.next();

@@ -35,6 +35,29 @@ pub enum Error {
         /// Why it did not.
         why: String,
     },
+    /// A restore that cannot be taken back.
+    #[error("the restore {run} cannot be taken back: {why}")]
+    NotUndoable {
+        /// Its id.
+        run: String,
+        /// Why not.
+        why: String,
+    },
+    /// What a restore wrote was changed since, and the policy is to stop. Nothing was written.
+    #[error(
+        "somebody changed since what the restore wrote, in {count} places; the first is {}{namespace}: {why}",
+        if first.is_empty() { String::new() } else { format!("{first} of ") }
+    )]
+    ChangedSince {
+        /// How many records and namespaces.
+        count: u64,
+        /// The namespace of the first.
+        namespace: String,
+        /// The id of the first; empty when it is the namespace itself.
+        first: String,
+        /// What became of it.
+        why: String,
+    },
     /// The target does not hold what was restored.
     #[error("the target's content differs from the archive's as of {at}")]
     NotProved {

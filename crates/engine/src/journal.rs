@@ -31,6 +31,34 @@ pub enum RunState {
     Failed,
 }
 
+/// A selection as it was given, so that it can be given again: when a run is taken back.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Terms {
+    /// The tenants.
+    #[serde(default)]
+    pub tenants: Vec<String>,
+    /// The namespaces, or patterns of their names.
+    #[serde(default)]
+    pub namespaces: Vec<String>,
+    /// The ids, in the source's own notation.
+    #[serde(default)]
+    pub ids: Vec<String>,
+    /// The filter, in the source's own notation.
+    #[serde(default)]
+    pub filter: Option<String>,
+}
+
+/// A namespace that a run was to restore.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RunNamespace {
+    /// Its name at the instant.
+    pub namespace: String,
+    /// Its name in the target.
+    pub target: String,
+    /// True when the target did not have it.
+    pub create: bool,
+}
+
 /// One restore.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Run {
@@ -60,6 +88,19 @@ pub struct Run {
     pub error: Option<String>,
     /// How long it took, in milliseconds.
     pub milliseconds: u64,
+    /// In place: every change up to and with this tick was held before the first write. What stood then is what an undo
+    /// brings back.
+    #[serde(default)]
+    pub before: Option<String>,
+    /// What was selected.
+    #[serde(default)]
+    pub terms: Option<Terms>,
+    /// The namespaces that were to be restored, as the target was before the first write.
+    #[serde(default)]
+    pub namespaces: Vec<RunNamespace>,
+    /// The run that this one took back, if that is what it did.
+    #[serde(default)]
+    pub undoes: Option<String>,
 }
 
 impl Run {

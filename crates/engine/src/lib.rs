@@ -4,6 +4,7 @@
 //!   backup    scan ─▶ base runs            the first time; later only what differs, which is drift
 //!   capture   feed ─▶ tails                until told to stop; a gap is named, scanned over, and closed
 //!   restore   view as of T ⟷ target        compare, write what differs, read back, prove
+//!   undo      what a restore wrote ─▶ what stood before
 //!   diff      view as of T1 ⟷ view as of T2
 //! ```
 //!
@@ -18,16 +19,19 @@ mod error;
 mod journal;
 mod monitor;
 mod proof;
+mod protection;
 mod restore;
 mod scan;
 mod scope;
+mod undo;
 
 pub use backup::{BackupOptions, BackupReport, backup};
 pub use capture::{CaptureOptions, CaptureReport, Until, capture};
 pub use diff::{Difference, DifferenceKind, diff};
 pub use error::{Error, Result};
-pub use journal::{Run, RunState, check_runs, runs};
+pub use journal::{Run, RunNamespace, RunState, Terms, check_runs, runs};
 pub use monitor::{Monitor, Phase, Status};
 pub use proof::{Proof, ProofScope};
 pub use restore::{ConflictPolicy, Destination, NamespacePlan, Plan, Rename, RestoreReport, RestoreRequest, restore};
 pub use scope::Scope;
+pub use undo::{UndoConflict, UndoReport, UndoRequest, undo};

@@ -102,12 +102,4 @@ impl Meter {
         self.status.bytes += bytes;
         self.monitor.report(self.status);
     }
-
-    pub fn records(&self) -> u64 {
-        self.status.records
-    }
-
-    pub fn bytes(&self) -> u64 {
-        self.status.bytes
-    }
 }

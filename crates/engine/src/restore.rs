@@ -20,16 +20,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::backup::capture_through;
 use crate::capture::{CaptureOptions, Until};
-use crate::journal::{Run, RunState};
+use crate::journal::{Run, RunNamespace, RunState, Terms};
 use crate::monitor::Meter;
 use crate::proof::{LiveScope, read_back};
 use crate::{Error, Monitor, Phase, Proof, ProofScope, Result, Scope};
 
-mod ahead;
+pub(crate) mod ahead;
 mod compare;
 mod fresh;
-mod rewind;
-mod writer;
+pub(crate) mod rewind;
+pub(crate) mod writer;
 
 use writer::Writer;
 
@@ -68,6 +68,8 @@ pub struct RestoreRequest {
     pub scope: Scope,
     /// The scope in words, for the journal.
     pub scope_words: String,
+    /// The scope as it was given, for an undo.
+    pub terms: Terms,
     /// Where to.
     pub destination: Destination,
     /// What to do about records that change meanwhile.
@@ -97,7 +99,7 @@ impl Plan {
         self.insert + self.replace + self.delete
     }
 
-    fn add(&mut self, other: &Plan) {
+    pub(crate) fn add(&mut self, other: &Plan) {
         self.insert += other.insert;
         self.replace += other.replace;
         self.delete += other.delete;
@@ -215,6 +217,10 @@ pub async fn restore(
         proof: None,
         error: None,
         milliseconds: 0,
+        before: now.map(|tick| tick.to_string()),
+        terms: Some(request.terms.clone()),
+        namespaces: job.to_restore(&definitions),
+        undoes: None,
     };
     if !request.preview {
         run.record(vault).await?;
@@ -263,7 +269,7 @@ fn without_shredded(vault: &Vault, request: &RestoreRequest) -> Result<(RestoreR
 }
 
 /// Captures everything that the source has committed up to this moment, and returns up to where.
-async fn catch_up(vault: &Vault, source: &dyn Source, monitor: &Monitor) -> Result<Tick> {
+pub(crate) async fn catch_up(vault: &Vault, source: &dyn Source, monitor: &Monitor) -> Result<Tick> {
     let now = source.snapshot().await?;
     let options = CaptureOptions { until: Until::Tick(now), ..CaptureOptions::default() };
     capture_through(vault, source, options, monitor, now).await?;
@@ -271,7 +277,7 @@ async fn catch_up(vault: &Vault, source: &dyn Source, monitor: &Monitor) -> Resu
 }
 
 /// True when the archive holds every change from `at` to `now`.
-fn is_unbroken(coverage: &Coverage, at: Tick, now: Tick) -> bool {
+pub(crate) fn is_unbroken(coverage: &Coverage, at: Tick, now: Tick) -> bool {
     coverage.spans().iter().any(|span| span.from <= at && now <= span.to)
 }
 
@@ -341,6 +347,15 @@ impl Job<'_> {
                 Some(Proof::of(&self.archive_digest, &self.target_digest, self.read_back, scope, differences));
         }
         Ok(())
+    }
+
+    fn to_restore(&self, definitions: &[Definition]) -> Vec<RunNamespace> {
+        let to_restore = definitions.iter().map(|definition| {
+            let target = self.target_name(&definition.name);
+            let create = !self.live.iter().any(|live| live.name == target);
+            RunNamespace { namespace: definition.name.clone(), target, create }
+        });
+        to_restore.collect()
     }
 
     fn target_name(&self, name: &str) -> String {

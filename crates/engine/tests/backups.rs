@@ -89,7 +89,8 @@ fn an_interrupted_first_backup_goes_on_where_it_was() {
             rig.append("shop.orders", b"a", "1");
             rig.delete("shop.users", b"b");
             let report = rig.backup().await;
-            assert!(broken.is_ok() == report.drift.is_some(), "step {step}: {broken:?}, then {report:?}");
+            // A crash right after the last write leaves a commit that stands although nobody was told.
+            assert!(broken.is_err() || report.drift.is_some(), "step {step}: {broken:?}, then {report:?}");
             rig.put("shop.users", b"z", "acme", "new");
             rig.capture().await;
             for at in rig.covered().await {

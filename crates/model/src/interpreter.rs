@@ -32,6 +32,11 @@ pub enum InterpretError {
 pub enum NamespaceKind {
     /// Records of its own.
     Collection,
+    /// Records of its own, in the order in which they arrived: a scan without an order yields them so, and a restore
+    /// keeps it.
+    Ordered,
+    /// Who may do what in the source itself; restored only when asked for by name.
+    Accounts,
     /// Definitions of views, kept as records by the source; restored after everything else.
     Views,
 }
@@ -43,13 +48,16 @@ pub struct NamespaceInfo {
     pub name: String,
     /// What it is.
     pub kind: NamespaceKind,
+    /// Why its records cannot be told: the source changed them in a way that no entry describes. Until the next scan.
+    pub lost: Option<String>,
 }
 
 /// Explains the bytes of one kind of source. Pure and thread-safe.
 pub trait Interpreter: Send + Sync {
     /// Reads the changes out of one raw entry that became visible at `visible`, and hands each to `sink` in order, with
     /// ordinals that count up from `first_ordinal`. Returns how many ordinals were used. An entry that changes nothing
-    /// (a heartbeat) yields none. An entry of an unknown kind is an [`InterpretError::Unknown`].
+    /// (a heartbeat) yields none. An entry of an unknown kind yields a definition that says that its namespace is lost
+    /// ([`NamespaceInfo::lost`]); where it does not say which namespace it changes, it is an [`InterpretError::Unknown`].
     fn changes(
         &self,
         entry: &[u8],

@@ -7,6 +7,7 @@
 //!   Body, Change           what happened to one record
 //!   Interpreter            what a kind of source must explain so that its bytes can be kept and merged
 //!   Coverage, Gap          for which instants every change is held
+//!   Protection             what of a source is protected, and by which tenant rules
 //! ```
 //!
 //! Nothing here does I/O, reads a clock, or knows a database, a cipher or a file format.
@@ -17,6 +18,7 @@ mod coverage;
 mod crash;
 mod interpreter;
 mod namespace;
+mod protection;
 mod range;
 mod tenant;
 mod tick;
@@ -28,6 +30,7 @@ pub use coverage::{Coverage, Gap, Span};
 pub use crash::{CRASH_POINTS, crash_point};
 pub use interpreter::{InterpretError, Interpreter, NamespaceInfo, NamespaceKind};
 pub use namespace::Incarnation;
+pub use protection::{ProtectedSince, Protection};
 pub use range::IdRange;
 pub use tenant::Tenant;
 pub use tick::{ParseTickError, Tick, Version};

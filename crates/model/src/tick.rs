@@ -94,10 +94,25 @@ pub struct Version {
     pub ordinal: u32,
 }
 
+/// The ordinals from here on are those of scans: no instant has as many changes.
+const SCANNED: u32 = 1 << 31;
+
 impl Version {
     /// The version at `tick` with `ordinal`.
     pub const fn new(tick: Tick, ordinal: u32) -> Version {
         Version { tick, ordinal }
+    }
+
+    /// The version of a record image read by a snapshot at `tick`, `position` records after the first in the order in
+    /// which they arrived: above every change of that tick, below [`Version::snapshot`].
+    pub const fn scanned(tick: Tick, position: u32) -> Version {
+        let ordinal = SCANNED.saturating_add(position);
+        Version { tick, ordinal: if ordinal == u32::MAX { u32::MAX - 1 } else { ordinal } }
+    }
+
+    /// True for what a scan read, false for what a change left behind.
+    pub const fn is_scanned(self) -> bool {
+        self.ordinal >= SCANNED
     }
 
     /// The version of a record image read by a snapshot at `tick`: above every change of that tick.
@@ -129,6 +144,9 @@ mod tests {
     fn a_snapshot_stands_above_the_changes_of_its_tick() {
         let tick = Tick::new(5, 1);
         assert!(Version::snapshot(tick) > Version::new(tick, 99_999));
+        assert!(Version::scanned(tick, 0) > Version::new(tick, 99_999) && Version::scanned(tick, 0).is_scanned());
+        assert!(Version::scanned(tick, 1) > Version::scanned(tick, 0) && !Version::new(tick, 99_999).is_scanned());
+        assert!(Version::scanned(tick, u32::MAX) < Version::snapshot(tick) && Version::snapshot(tick).is_scanned());
         assert!(Version::snapshot(tick) < Version::new(tick.next(), 0));
     }
 }

@@ -6,7 +6,8 @@
 //!
 //! The server's own databases and collections are left out, but for what belongs to the data: `system.views` (the
 //! definitions of views, each a document), `system.js`, and `system.buckets.*` (the records of time series). A view or a
-//! time series as such is not a namespace: its definition or its buckets are.
+//! time series as such is not a namespace: its definition or its buckets are. Of the database `admin`, users and roles
+//! are namespaces for whoever asks for them.
 
 use backstay_model::Incarnation;
 use backstay_source::{Error, Namespace, Result};
@@ -16,13 +17,13 @@ use mongodb::options::SelectionCriteria;
 
 use crate::connect::Connection;
 use crate::failure::{code, translate, unexpected_reply};
-use crate::interpret::{definition, oplog};
+use crate::interpret::definition;
+use crate::interpret::oplog::{self, is_internal};
+use crate::interpret::scope::{ROLES, USERS};
 
 /// How many collections to ask about at the same time.
 const CONCURRENCY: usize = 16;
 const NAMESPACE_NOT_FOUND: i32 = 26;
-/// The server's own databases.
-const OWN_DATABASES: [&str; 3] = ["admin", "config", "local"];
 
 /// An empty document.
 const NO_OPTIONS: [u8; 5] = [5, 0, 0, 0, 0];
@@ -69,6 +70,9 @@ impl Listed {
 
     fn is_data(&self) -> bool {
         let is_collection = !matches!(self.entry.get_str("type"), Ok("view" | "timeseries"));
+        if is_internal(&self.database) {
+            return matches!(self.name().as_str(), USERS | ROLES);
+        }
         let own = self.collection.starts_with("system.")
             && !(matches!(self.collection.as_str(), "system.views" | "system.js")
                 || self.collection.starts_with("system.buckets."));
@@ -95,7 +99,8 @@ impl Connection {
             reply.get_array("databases").map_err(|_| unexpected_reply("listing the databases", "databases"))?;
         let names = databases.iter().filter_map(|database| database.as_document()?.get_str("name").ok());
         let mut listed = Vec::new();
-        for database in names.filter(|name| !OWN_DATABASES.contains(name)) {
+        let asked = included(USERS) || included(ROLES);
+        for database in names.filter(|name| !is_internal(name) || (*name == "admin" && asked)) {
             let found = self.list(database, doc! {}).await?;
             listed.extend(found.into_iter().filter(|listed| listed.is_data() && included(&listed.name())));
         }
@@ -144,14 +149,9 @@ impl Connection {
     async fn describe(&self, listed: Listed) -> Result<Option<Namespace>> {
         let Some(indexes) = self.indexes(&listed.database, &listed.collection).await? else { return Ok(None) };
         let (bytes, records) = self.size(&listed.database, &listed.collection).await?;
-        Ok(Some(Namespace {
-            name: listed.name(),
-            incarnation: listed.incarnation()?,
-            kind: definition::kind_of(&listed.name()),
-            definition: listed.definition(&indexes)?,
-            bytes,
-            records,
-        }))
+        let (name, incarnation, definition) = (listed.name(), listed.incarnation()?, listed.definition(&indexes)?);
+        let kind = definition::describe(&definition)?.kind;
+        Ok(Some(Namespace { name, incarnation, kind, definition, bytes, records }))
     }
 
     /// All documents of a command's cursor, from the primary.

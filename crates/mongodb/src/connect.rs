@@ -3,14 +3,15 @@
 //! A URI that names one host is followed to the whole replica set unless it says `directConnection=true`. Messages name
 //! hosts, never credentials.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use backstay_source::{Error, Result};
 use bson::{Document, doc};
 use mongodb::Client;
-use mongodb::options::{ClientOptions, ReadPreference, ReadPreferenceOptions, SelectionCriteria};
+use mongodb::options::{ClientOptions, ReadPreference, ReadPreferenceOptions, SelectionCriteria, ServerAddress};
 
-use crate::failure::translate;
+use crate::failure::{translate, unexpected_reply};
 
 /// How long to look for a usable server before giving up.
 const SELECTION_LIMIT: Duration = Duration::from_secs(10);
@@ -34,6 +35,8 @@ pub(crate) struct Connection {
     /// The replica set's name.
     pub(crate) set: String,
     pub(crate) read: SelectionCriteria,
+    /// True when the URI asks for one server, whatever set it is in.
+    direct: bool,
 }
 
 impl Connection {
@@ -48,6 +51,7 @@ impl Connection {
         options.app_name = Some("backstay".to_owned());
         options.server_selection_timeout.get_or_insert(SELECTION_LIMIT);
         options.connect_timeout.get_or_insert(SELECTION_LIMIT);
+        let direct = options.direct_connection.unwrap_or(false);
         let client = Client::with_options(options).map_err(invalid)?;
         let hello = hello(&client, &hosts).await?;
         let set = replica_set_name(&hello, &hosts)?;
@@ -57,7 +61,7 @@ impl Connection {
             }
             ReadFrom::Primary => ReadPreference::Primary,
         };
-        let connection = Connection { client, hosts, set, read: SelectionCriteria::ReadPreference(read) };
+        let connection = Connection { client, hosts, set, read: SelectionCriteria::ReadPreference(read), direct };
         connection.refuse_shards(&hello).await?;
         Ok(connection)
     }
@@ -65,6 +69,30 @@ impl Connection {
     /// Runs a command on the primary (or on the one server of a direct connection).
     pub(crate) async fn command(&self, database: &str, command: Document, what: &str) -> Result<Document> {
         self.client.database(database).run_command(command).await.map_err(|error| translate(what, &error))
+    }
+
+    /// Every member that holds data, the primary first: for what the member that reads go to does not have. None when the
+    /// connection is to one server only.
+    pub(crate) async fn members(&self) -> Result<Vec<(String, SelectionCriteria)>> {
+        if self.direct {
+            return Ok(Vec::new());
+        }
+        let hello = self.hello().await?;
+        let primary = hello.get_str("primary").unwrap_or_default();
+        let mut names: Vec<&str> = ["hosts", "passives"]
+            .iter()
+            .filter_map(|list| hello.get_array(list).ok())
+            .flatten()
+            .filter_map(|name| name.as_str())
+            .collect();
+        names.sort_by_key(|name| *name != primary);
+        let only = |name: &str| {
+            let address =
+                ServerAddress::parse(name).map_err(|_| unexpected_reply("asking for the members", "hosts"))?;
+            let is_it = move |server: &mongodb::ServerInfo<'_>| *server.address() == address;
+            Ok((name.to_owned(), SelectionCriteria::Predicate(Arc::new(is_it))))
+        };
+        names.into_iter().map(only).collect()
     }
 
     /// The primary's view of the replica set.

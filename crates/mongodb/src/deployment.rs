@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use backstay_model::{IdRange, Interpreter, Tick};
+use backstay_model::{IdRange, Interpreter, Protection, Tick};
 use backstay_source::{
     Capabilities, Error, Namespace, Position, RecordBatch, Records, Result, Source, Start, Tail, Target, Topology,
     Write, WriteMode, WriteReport,
@@ -11,9 +11,9 @@ use backstay_source::{
 
 use crate::checkup::Checkup;
 use crate::connect::{Connection, ReadFrom};
-use crate::interpret::MongoInterpreter;
 use crate::interpret::scope::Include;
 use crate::interpret::tenants::{Rule, Rules};
+use crate::interpret::{MongoInterpreter, protection};
 use crate::scan::{Owner, Request, Scan};
 use crate::tail::OplogTail;
 use crate::target::{holds_views, insertions};
@@ -36,6 +36,7 @@ pub struct Options {
 pub struct MongoDeployment {
     connection: Connection,
     interpreter: Arc<MongoInterpreter>,
+    protection: Protection,
 }
 
 impl MongoDeployment {
@@ -47,11 +48,21 @@ impl MongoDeployment {
     /// credentials; [`Error::Refused`] for parts of a sharded cluster.
     pub async fn connect(options: Options) -> Result<MongoDeployment> {
         let wrong = |why| Error::Configuration { what: "the MongoDB source".to_owned(), why };
+        let protection = protection::protection(options.include.iter().map(String::as_str), &options.tenants);
         let include = Include::compile(options.include.iter().map(String::as_str)).map_err(wrong)?;
         let rules = Rules::compile(options.tenants).map_err(wrong)?;
         let interpreter = Arc::new(MongoInterpreter::new(include, rules));
         let connection = Connection::open(&options.uri, options.read).await?;
-        Ok(MongoDeployment { connection, interpreter })
+        Ok(MongoDeployment { connection, interpreter, protection })
+    }
+
+    /// The same deployment, with whose records are whose as it was while `protection` held.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] when `protection` cannot be made sense of.
+    pub fn as_protected_by(&self, protection: &Protection) -> Result<MongoDeployment> {
+        let (connection, protection) = (self.connection.clone(), protection.clone());
+        Ok(MongoDeployment { connection, interpreter: past(&protection)?, protection })
     }
 }
 
@@ -65,8 +76,22 @@ impl MongoDeployment {
     }
 }
 
+/// What explains the bytes that were captured while `protection` held.
+fn past(protection: &Protection) -> Result<Arc<MongoInterpreter>> {
+    let what = || "what the ledger says was protected".to_owned();
+    MongoInterpreter::of(protection).map(Arc::new).map_err(|why| Error::Configuration { what: what(), why })
+}
+
 #[async_trait]
 impl Source for MongoDeployment {
+    fn protection(&self) -> Protection {
+        self.protection.clone()
+    }
+
+    fn interpreter_of(&self, protection: &Protection) -> Result<Arc<dyn Interpreter>> {
+        Ok(past(protection)? as Arc<dyn Interpreter>)
+    }
+
     fn interpreter(&self) -> Arc<dyn Interpreter> {
         Arc::clone(&self.interpreter) as Arc<dyn Interpreter>
     }
@@ -125,6 +150,10 @@ impl Target for MongoDeployment {
 
     async fn build_indexes(&self, name: &str, definition: &[u8]) -> Result<()> {
         self.connection.build_indexes(name, definition).await
+    }
+
+    async fn drop_namespace(&self, name: &str) -> Result<()> {
+        self.connection.drop_namespace(name).await
     }
 
     async fn definition_differences(&self, name: &str, definition: &[u8]) -> Result<Vec<String>> {

@@ -6,7 +6,9 @@
 //!   update        an oplog entry's change applied to a record
 //!   definition    a collection's options and indexes, from the oplog or from the server's lists
 //!   scope         what is protected (patterns of names), and whose it is (tenants)
+//!   protection    the same as text, for the ledger
 //!   filter        which records a query matches
+//!   fields        which fields records have, of which types
 //!   id            record ids in an order of bytes that is the server's order
 //!   extjson       bytes for people
 //!   raw           BSON as bytes: elements in, elements out
@@ -17,11 +19,13 @@
 
 pub mod definition;
 pub mod extjson;
+pub mod fields;
 pub mod filter;
 pub mod id;
 mod interpreter;
 pub mod oplog;
 mod pattern;
+pub mod protection;
 pub mod raw;
 pub mod scope;
 pub mod tenants;

@@ -8,8 +8,8 @@
 //!
 //! - Only entries that a majority holds are read: none is rolled back later.
 //! - **Continuity.** A position is the tick of an entry that was read. Opening at a position, the first entry that comes
-//!   must be that very one; anything else means that the feed no longer reaches back, or belongs to another history, and
-//!   is [`Error::RolledOver`].
+//!   must be that very one; anything else means that this member's oplog no longer reaches back, or belongs to another
+//!   history. The others are asked then; when none holds it, that is [`Error::RolledOver`].
 //! - A lost cursor (an election, a network fault) is opened again at the last position; [`PATIENCE`] limits for how long.
 //! - Entries are handed over as the server sent them. Not handed over: changes of records in namespaces that are not
 //!   included, and in the server's own databases. Commands and no-ops are all kept, and so are kinds that nobody knows.
@@ -142,8 +142,10 @@ impl OplogTail {
                     self.feed = Feed::Open(pipe);
                     Ok(Some(reply))
                 }
+                // On this member; whether it is lost on all of them shows when it is opened again.
                 Ok(Some(Err(error))) if is_position_lost(&error) => {
-                    Err(Error::RolledOver { wanted: self.position, oldest: self.connection.oldest().await? })
+                    self.feed = self.reopen(Duration::ZERO, Instant::now());
+                    Ok(None)
                 }
                 Ok(Some(Err(error))) => match translate(FOLLOWING, &error) {
                     Error::Unavailable { why, .. } => {

@@ -2,19 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod generate;
-#[path = "generate/update.rs"]
-mod random_update;
-
 use std::collections::BTreeSet;
 
 use backstay_mongodb::interpret::extjson;
 use backstay_mongodb::interpret::filter::Filter;
-use backstay_testkit::{Options, ReplicaSet, require_mongod};
+use backstay_testkit::{Chance, Options, RandomServer, generate, soak};
 use bson::raw::RawDocumentBuf;
 use bson::{Bson, Document, doc};
 use futures::TryStreamExt as _;
-use generate::Chance;
 
 const PATHS: &[&str] = &[
     "n",
@@ -98,20 +93,14 @@ fn query(chance: &mut Chance, records: &[Document]) -> Document {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_filter_answers_as_the_server_does() {
-    if require_mongod().is_none() {
-        return;
-    }
-    let seed = generate::seed();
-    println!("BACKSTAY_SEED={seed}");
-    let mut chance = Chance(seed);
-    let set = ReplicaSet::start(Options::default()).await.unwrap();
-    let client = set.client().await.unwrap();
-    let records: Vec<Document> = (0..400).map(|id| random_update::record(&mut chance, id)).collect();
+    let Some(server) = RandomServer::start(Options::default()).await.unwrap() else { return };
+    let RandomServer { client, mut chance, seed, set: _set } = server;
+    let records: Vec<Document> = (0..400).map(|id| generate::update::record(&mut chance, id)).collect();
     client.database("t").collection::<Document>("c").insert_many(&records).await.unwrap();
     let collection = client.database("t").collection::<RawDocumentBuf>("c");
     let stored: Vec<RawDocumentBuf> = collection.find(doc! {}).await.unwrap().try_collect().await.unwrap();
     let (mut asked, mut refused, mut matched) = (0, 0, 0);
-    for _ in 0..1500 * generate::soak() {
+    for _ in 0..1500 * soak() {
         let query = query(&mut chance, &records);
         let text = extjson::document(&bson::serialize_to_vec(&query).unwrap()).unwrap();
         let Ok(cursor) = collection.find(query).projection(doc! { "_id": 1 }).await else {

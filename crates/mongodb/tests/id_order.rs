@@ -2,14 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod generate;
-
 use backstay_mongodb::interpret::{decode_id, encode_id, extjson, id_of};
-use backstay_testkit::{Options, ReplicaSet, require_mongod};
+use backstay_testkit::{Chance, Options, RandomServer, generate, soak};
 use bson::raw::RawDocumentBuf;
 use bson::{Bson, Document, doc};
 use futures::TryStreamExt as _;
-use generate::Chance;
 
 fn nested(chance: &mut Chance, depth: usize) -> Bson {
     match chance.below(if depth == 0 { 1 } else { 5 }) {
@@ -39,16 +36,10 @@ fn id(chance: &mut Chance) -> Bson {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn encoded_ids_stand_in_the_order_of_the_servers_index() {
-    if require_mongod().is_none() {
-        return;
-    }
-    let seed = generate::seed();
-    println!("BACKSTAY_SEED={seed}");
-    let mut chance = Chance(seed);
-    let set = ReplicaSet::start(Options::default()).await.unwrap();
-    let client = set.client().await.unwrap();
+    let Some(server) = RandomServer::start(Options::default()).await.unwrap() else { return };
+    let RandomServer { client, mut chance, seed, set: _set } = server;
     let database = client.database("t");
-    let wanted = 6000 * generate::soak();
+    let wanted = 6000 * soak();
     for _ in 0..wanted / 1000 {
         let new: Vec<Document> = (0..1000).map(|_| doc! { "_id": id(&mut chance) }).collect();
         // Equal ids are refused, one by one.

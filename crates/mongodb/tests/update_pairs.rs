@@ -5,18 +5,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod generate;
-#[path = "generate/update.rs"]
-mod random_update;
-
 use std::collections::HashMap;
 
 use backstay_mongodb::interpret::{extjson, update};
-use backstay_testkit::{Options, ReplicaSet, require_mongod};
+use backstay_testkit::{Chance, Options, RandomServer, generate, soak};
 use bson::raw::{RawDocument, RawDocumentBuf};
 use bson::{Bson, Document, Timestamp, doc};
 use futures::TryStreamExt as _;
-use generate::Chance;
 use mongodb::{Client, Collection};
 
 const RECORDS: i32 = 1000;
@@ -46,15 +41,9 @@ fn show(document: &RawDocument) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_update_yields_the_servers_own_bytes() {
-    if require_mongod().is_none() {
-        return;
-    }
-    let seed = generate::seed();
-    println!("BACKSTAY_SEED={seed}");
-    let mut chance = Chance(seed);
-    let set = ReplicaSet::start(Options::default()).await.unwrap();
-    let client = set.client().await.unwrap();
-    let wanted = 30_000 * generate::soak();
+    let Some(server) = RandomServer::start(Options::default()).await.unwrap() else { return };
+    let RandomServer { client, mut chance, seed, set: _set } = server;
+    let wanted = 30_000 * soak();
     let mut pairs = 0;
     let mut forms: HashMap<&str, usize> = HashMap::new();
     let mut round = 0;
@@ -62,7 +51,7 @@ async fn every_update_yields_the_servers_own_bytes() {
         let name = format!("c{}", round / 4);
         let collection = client.database("t").collection::<RawDocumentBuf>(&name);
         if round % 4 == 0 {
-            let new: Vec<Document> = (0..RECORDS).map(|id| random_update::record(&mut chance, id)).collect();
+            let new: Vec<Document> = (0..RECORDS).map(|id| generate::update::record(&mut chance, id)).collect();
             client.database("t").collection::<Document>(&name).insert_many(new).await.unwrap();
         }
         let before = records(&collection).await;
@@ -71,7 +60,7 @@ async fn every_update_yields_the_servers_own_bytes() {
             .iter()
             .map(|(id, record)| {
                 let current = bson::deserialize_from_slice(record.as_bytes()).unwrap();
-                random_update::update(&mut chance, *id, &current)
+                generate::update::update(&mut chance, *id, &current)
             })
             .collect();
         let report = client
@@ -170,19 +159,13 @@ fn paths_entry(chance: &mut Chance) -> Document {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn updates_by_paths_yield_the_servers_own_bytes() {
-    if require_mongod().is_none() {
-        return;
-    }
-    let seed = generate::seed();
-    println!("BACKSTAY_SEED={seed}");
-    let mut chance = Chance(seed);
-    let set = ReplicaSet::start(Options::default()).await.unwrap();
-    let client = set.client().await.unwrap();
+    let Some(server) = RandomServer::start(Options::default()).await.unwrap() else { return };
+    let RandomServer { client, mut chance, seed, set: _set } = server;
     let database = client.database("t");
     let collection = database.collection::<RawDocumentBuf>("c");
-    let new: Vec<Document> = (0..RECORDS).map(|id| random_update::record(&mut chance, id)).collect();
+    let new: Vec<Document> = (0..RECORDS).map(|id| generate::update::record(&mut chance, id)).collect();
     database.collection::<Document>("c").insert_many(new).await.unwrap();
-    for _ in 0..3 * generate::soak() {
+    for _ in 0..3 * soak() {
         let before = records(&collection).await;
         let entries: Vec<(i32, Document)> = (0..RECORDS).map(|id| (id, paths_entry(&mut chance))).collect();
         let operations: Vec<Document> =

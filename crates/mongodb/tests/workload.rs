@@ -2,10 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod generate;
-#[path = "generate/update.rs"]
-mod random_update;
-
 use std::collections::BTreeMap;
 
 use backstay_model::{BodyRef, Incarnation, Interpreter, TenantHint, Tick};
@@ -13,11 +9,10 @@ use backstay_mongodb::interpret::oplog::{Part, header};
 use backstay_mongodb::interpret::scope::Include;
 use backstay_mongodb::interpret::tenants::{Origin, Rule, Rules};
 use backstay_mongodb::interpret::{MongoInterpreter, extjson, id_of};
-use backstay_testkit::{Options, ReplicaSet, require_mongod};
+use backstay_testkit::{Options, RandomServer, generate, soak};
 use bson::raw::RawDocumentBuf;
 use bson::{Document, doc};
 use futures::TryStreamExt as _;
-use generate::Chance;
 use mongodb::Client;
 
 /// By incarnation and id.
@@ -96,22 +91,16 @@ impl Folding {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_folded_from_the_oplog_are_the_servers_records() {
-    if require_mongod().is_none() {
-        return;
-    }
-    let seed = generate::seed();
-    println!("BACKSTAY_SEED={seed}");
-    let mut chance = Chance(seed);
     // Small entries make long chains of small transactions.
     let args = ["--setParameter", "maxNumberOfTransactionOperationsInSingleOplogEntry=3"].map(str::to_owned).to_vec();
-    let set = ReplicaSet::start(Options { args, ..Options::default() }).await.unwrap();
-    let client = set.client().await.unwrap();
+    let Some(server) = RandomServer::start(Options { args, ..Options::default() }).await.unwrap() else { return };
+    let RandomServer { client, mut chance, seed, set: _set } = server;
     for name in ["x", "y"] {
         client.database("a").create_collection(name).await.unwrap();
         client.database("b").create_collection(name).await.unwrap();
     }
     let mut next = 0;
-    for round in 0..250 * generate::soak() {
+    for round in 0..250 * soak() {
         let mut session = client.start_session().await.unwrap();
         session.start_transaction().await.unwrap();
         let mut whole = true;
@@ -123,7 +112,7 @@ async fn records_folded_from_the_oplog_are_the_servers_records() {
             let done = match chance.below(5) {
                 0 | 1 => {
                     next += 1;
-                    let mut record = random_update::record(&mut chance, next);
+                    let mut record = generate::update::record(&mut chance, next);
                     record.insert("tenant", chance.pick(&["t1", "t2", "t3"]));
                     collection.insert_one(record).session(&mut session).await.map(drop)
                 }

@@ -44,14 +44,26 @@ pub const DIGEST_LEN: usize = LANES * 2;
 const STREAM_LEN: usize = DIGEST_LEN + 16;
 
 /// The digest of a multiset of records. Starts empty.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Digest(Box<[u16; LANES]>);
+#[derive(Clone)]
+pub struct Digest {
+    lanes: Box<[u16; LANES]>,
+    /// Room for one record's lanes, kept so that it is not zeroed for each.
+    stream: Box<[u8; STREAM_LEN]>,
+}
 
 impl Default for Digest {
     fn default() -> Self {
-        Self(Box::new([0; LANES]))
+        Self { lanes: Box::new([0; LANES]), stream: Box::new([0; STREAM_LEN]) }
     }
 }
+
+impl PartialEq for Digest {
+    fn eq(&self, other: &Self) -> bool {
+        self.lanes == other.lanes
+    }
+}
+
+impl Eq for Digest {}
 
 impl Digest {
     /// The digest of no records.
@@ -61,39 +73,37 @@ impl Digest {
 
     /// Adds one record of namespace `ns`.
     pub fn add(&mut self, ns: u64, id: &[u8], value: &[u8]) {
-        let mut lanes = [0; STREAM_LEN];
-        element(ns, id, value, &mut lanes);
-        for (lane, bytes) in self.0.iter_mut().zip(lanes.as_chunks::<2>().0) {
+        element(ns, id, value, &mut self.stream);
+        for (lane, bytes) in self.lanes.iter_mut().zip(self.stream.as_chunks::<2>().0) {
             *lane = lane.wrapping_add(u16::from_le_bytes(*bytes));
         }
     }
 
     /// Takes one record out again. Removing what was never added gives the digest of no real set.
     pub fn remove(&mut self, ns: u64, id: &[u8], value: &[u8]) {
-        let mut lanes = [0; STREAM_LEN];
-        element(ns, id, value, &mut lanes);
-        for (lane, bytes) in self.0.iter_mut().zip(lanes.as_chunks::<2>().0) {
+        element(ns, id, value, &mut self.stream);
+        for (lane, bytes) in self.lanes.iter_mut().zip(self.stream.as_chunks::<2>().0) {
             *lane = lane.wrapping_sub(u16::from_le_bytes(*bytes));
         }
     }
 
     /// Adds all records of another digest.
     pub fn combine(&mut self, other: &Self) {
-        for (lane, add) in self.0.iter_mut().zip(other.0.iter()) {
+        for (lane, add) in self.lanes.iter_mut().zip(other.lanes.iter()) {
             *lane = lane.wrapping_add(*add);
         }
     }
 
     /// Takes all records of another digest out.
     pub fn subtract(&mut self, other: &Self) {
-        for (lane, sub) in self.0.iter_mut().zip(other.0.iter()) {
+        for (lane, sub) in self.lanes.iter_mut().zip(other.lanes.iter()) {
             *lane = lane.wrapping_sub(*sub);
         }
     }
 
     /// Whether this is the digest of no records.
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|lane| *lane == 0)
+        self.lanes.iter().all(|lane| *lane == 0)
     }
 
     /// 32 bytes that stand for the digest where it is only compared or shown.
@@ -106,7 +116,7 @@ impl Digest {
     /// The state: the lanes in order, little-endian.
     pub fn to_bytes(&self) -> [u8; DIGEST_LEN] {
         let mut bytes = [0; DIGEST_LEN];
-        for (to, lane) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(self.0.iter()) {
+        for (to, lane) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(self.lanes.iter()) {
             *to = lane.to_le_bytes();
         }
         bytes
@@ -118,7 +128,7 @@ impl Digest {
             return Err(Error::DigestLength { found: bytes.len() });
         }
         let mut digest = Self::new();
-        for (lane, from) in digest.0.iter_mut().zip(bytes.as_chunks::<2>().0) {
+        for (lane, from) in digest.lanes.iter_mut().zip(bytes.as_chunks::<2>().0) {
             *lane = u16::from_le_bytes(*from);
         }
         Ok(digest)

@@ -6,6 +6,7 @@
 use backstay_model::BodyRef;
 use backstay_seal::{DataKey, Digest, KeyId, Sealer};
 use zstd::bulk::Compressor;
+use zstd::zstd_safe::CParameter;
 
 use crate::block::{BlockBuilder, Entry};
 use crate::directory::NamespaceSummary;
@@ -36,15 +37,39 @@ impl TenantPart {
     }
 }
 
+/// What a thread uses for one part after the other: the compressor's tables and a block's buffers.
+pub struct PartBench {
+    compressor: Compressor<'static>,
+    block: BlockBuilder,
+    packed: Vec<u8>,
+}
+
+impl PartBench {
+    /// For any number of parts.
+    pub fn new() -> Result<PartBench> {
+        let packed = Vec::with_capacity(zstd::zstd_safe::compress_bound(BLOCK_LEN) + backstay_seal::TAG_LEN);
+        Ok(PartBench { compressor: compressor()?, block: BlockBuilder::default(), packed })
+    }
+}
+
+/// Fast, with small tables that stay in the processor's first cache, and without short matches: in blocks of this size
+/// they cost more time than they save bytes. `docs/decisions/0015` has the measurement.
+fn compressor() -> Result<Compressor<'static>> {
+    let parameters = [CParameter::HashLog(13), CParameter::MinMatch(7)];
+    let set = |mut compressor: Compressor<'static>| {
+        parameters.into_iter().try_for_each(|parameter| compressor.set_parameter(parameter))?;
+        Ok(compressor)
+    };
+    Compressor::new(1).and_then(set).map_err(|source| Error::Compression { part: "block", source })
+}
+
 /// Compresses and seals the versions of one tenant, which arrive in the order of keys, newest version first.
-pub struct PartWriter {
+pub struct PartWriter<'b> {
     name: String,
     key: KeyId,
     sealer: Sealer,
-    compressor: Compressor<'static>,
-    block: BlockBuilder,
+    bench: &'b mut PartBench,
     blocks: Vec<u8>,
-    scratch: Vec<u8>,
     index: IndexPage,
     namespaces: Vec<NamespaceSummary>,
     digest: Option<Digest>,
@@ -52,22 +77,26 @@ pub struct PartWriter {
     raw_bytes: u64,
 }
 
-impl PartWriter {
+impl<'b> PartWriter<'b> {
     /// Starts the part of the tenant `name` in the segment of `header`. With `digested`, images are summed up into the
     /// segment's digest: for base runs.
-    pub fn new(header: &Header, name: &str, tenant_key: &DataKey, level: i32, digested: bool) -> Result<PartWriter> {
+    pub fn new(
+        header: &Header,
+        name: &str,
+        tenant_key: &DataKey,
+        bench: &'b mut PartBench,
+        digested: bool,
+    ) -> Result<PartWriter<'b>> {
         let sealer = tenant_key
             .sealer(&header.scope(Purpose::TenantPart))
             .map_err(|source| Error::Sealed { part: "block", source })?;
-        let compressor = Compressor::new(level).map_err(|source| Error::Compression { part: "block", source })?;
+        bench.block.clear();
         Ok(PartWriter {
             name: name.to_owned(),
             key: tenant_key.id(),
             sealer,
-            compressor,
-            block: BlockBuilder::default(),
+            bench,
             blocks: Vec::new(),
-            scratch: Vec::new(),
             index: IndexPage::default(),
             namespaces: Vec::new(),
             digest: digested.then(Digest::default),
@@ -79,7 +108,10 @@ impl PartWriter {
     /// Adds a version.
     pub fn push(&mut self, entry: &Entry<'_>) -> Result<()> {
         let (namespace, id) = split_key(entry.key).ok_or(corrupt("block", "a key without a namespace"))?;
-        debug_assert!(self.block.is_empty() || self.block.keys().1 <= entry.key, "versions arrive in order");
+        debug_assert!(
+            self.bench.block.is_empty() || self.bench.block.keys().1 <= entry.key,
+            "versions arrive in order"
+        );
         let value = match entry.body {
             BodyRef::Image(image) => {
                 if let Some(digest) = &mut self.digest {
@@ -90,10 +122,10 @@ impl PartWriter {
             BodyRef::Delta(_, delta) => delta.len(),
             BodyRef::Tombstone => 0,
         };
-        if !self.block.is_empty() && self.block.len() + value + entry.key.len() > BLOCK_LEN {
+        if !self.bench.block.is_empty() && self.bench.block.len() + value + entry.key.len() > BLOCK_LEN {
             self.close_block()?;
         }
-        self.block.push(entry);
+        self.bench.block.push(entry);
         self.entries += 1;
         self.raw_bytes += value as u64;
         match self.namespaces.last_mut() {
@@ -107,34 +139,33 @@ impl PartWriter {
     }
 
     fn close_block(&mut self) -> Result<()> {
-        let raw = self.block.bytes();
-        self.scratch.clear();
-        self.scratch.reserve(zstd::zstd_safe::compress_bound(raw.len()) + backstay_seal::TAG_LEN);
-        self.compressor
-            .compress_to_buffer(raw, &mut self.scratch)
-            .map_err(|source| Error::Compression { part: "block", source })?;
-        self.sealer.seal(BLOCK, &mut self.scratch).map_err(|source| Error::Sealed { part: "block", source })?;
+        let PartBench { compressor, block, packed } = &mut *self.bench;
+        let raw = block.bytes();
+        packed.clear();
+        packed.reserve(zstd::zstd_safe::compress_bound(raw.len()) + backstay_seal::TAG_LEN);
+        compressor.compress_to_buffer(raw, packed).map_err(|source| Error::Compression { part: "block", source })?;
+        self.sealer.seal(BLOCK, packed).map_err(|source| Error::Sealed { part: "block", source })?;
         let too_large = |_| corrupt("block", "a record is larger than 4 GiB");
-        let (first_key, last_key) = self.block.keys();
-        let (oldest, newest) = self.block.ticks();
+        let (first_key, last_key) = block.keys();
+        let (oldest, newest) = block.ticks();
         self.index.blocks.push(BlockEntry {
             offset: self.blocks.len() as u64,
-            sealed_len: u32::try_from(self.scratch.len()).map_err(too_large)?,
+            sealed_len: u32::try_from(packed.len()).map_err(too_large)?,
             raw_len: u32::try_from(raw.len()).map_err(too_large)?,
-            entries: self.block.entries(),
+            entries: block.entries(),
             first_key: first_key.to_vec(),
             last_key: last_key.to_vec(),
             oldest,
             newest,
         });
-        self.blocks.extend_from_slice(&self.scratch);
-        self.block.clear();
+        self.blocks.extend_from_slice(packed);
+        block.clear();
         Ok(())
     }
 
     /// Closes the last block and seals the index page.
     pub fn finish(mut self) -> Result<TenantPart> {
-        if !self.block.is_empty() {
+        if !self.bench.block.is_empty() {
             self.close_block()?;
         }
         let index = self.index.seal(&mut self.sealer)?;

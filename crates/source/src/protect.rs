@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use backstay_model::{IdRange, Incarnation, Interpreter, NamespaceKind, Tick};
+use backstay_model::{IdRange, Incarnation, Interpreter, NamespaceKind, Protection, Tick};
 
 use crate::{EntryBatch, RecordBatch, Result};
 
@@ -67,6 +67,18 @@ pub struct Start {
 pub trait Source: Send + Sync {
     /// Explains this source's bytes.
     fn interpreter(&self) -> Arc<dyn Interpreter>;
+
+    /// What of the source is protected, and by which tenant rules. A source that has no choice in that says so by the
+    /// default.
+    fn protection(&self) -> Protection {
+        Protection::default()
+    }
+
+    /// Explains this source's bytes as they were captured while `protection` held. [`crate::Error::Configuration`] when
+    /// that cannot be made sense of.
+    fn interpreter_of(&self, _protection: &Protection) -> Result<Arc<dyn Interpreter>> {
+        Ok(self.interpreter())
+    }
 
     /// What the planner may promise.
     fn capabilities(&self) -> Capabilities;

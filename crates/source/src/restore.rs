@@ -70,6 +70,9 @@ pub trait Target: Send + Sync {
     /// Builds the secondary indexes of a definition that the namespace `name` lacks.
     async fn build_indexes(&self, name: &str, definition: &[u8]) -> Result<()>;
 
+    /// Drops the namespace `name` with all its records; nothing happens when there is none.
+    async fn drop_namespace(&self, name: &str) -> Result<()>;
+
     /// In which respects the namespace `name` differs from a definition, in words; empty when it does not.
     async fn definition_differences(&self, name: &str, definition: &[u8]) -> Result<Vec<String>>;
 

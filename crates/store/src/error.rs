@@ -45,6 +45,22 @@ pub enum Error {
         source: Source,
     },
 
+    /// There is no such bucket, or none that these credentials see.
+    #[error("there is no bucket {bucket}")]
+    NoBucket {
+        /// Its URL.
+        bucket: String,
+    },
+
+    /// The store understands the request and will not do it; the same request will not fare better.
+    #[error("the store refuses the request for `{path}`: {source}")]
+    Refused {
+        /// The object, or the prefix of a listing.
+        path: String,
+        /// The store's answer.
+        source: Source,
+    },
+
     /// There is no room left on the device.
     #[error("there is no space left to write `{path}`: {source}")]
     Full {

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
+use crate::cloud::Cloud;
 use crate::local::Folder;
-use crate::url::Place;
-use crate::{Error, Result, path, url};
+use crate::{Chance, Error, Place, Result, Settings, path};
 
 /// A place for objects. Cloning gives another handle to the same place.
 #[derive(Clone, Debug)]
@@ -22,6 +22,7 @@ pub struct Store(Backend);
 #[derive(Clone, Debug)]
 enum Backend {
     Folder(Arc<Folder>),
+    Cloud(Arc<Cloud>),
     Library(Arc<dyn ObjectStore>),
 }
 
@@ -47,12 +48,13 @@ impl Store {
         Ok(Self(Backend::Folder(Arc::new(Folder::new(root)?))))
     }
 
-    /// The place that a configuration names: `file:./folder`, `file:///absolute/folder` or `memory:`; a relative folder
-    /// starts at `base_dir`. [`Error::Unsupported`] for anything else.
-    pub fn open(url: &str, base_dir: &Path) -> Result<Self> {
-        match url::read(url, base_dir)? {
+    /// The store at a place. Nothing is asked of a cloud yet; settings are for clouds only. `chance` marks what is
+    /// created there and spreads the pauses between tries. [`Error::Unsupported`] when the settings do not fit the place.
+    pub fn open(place: &Place, settings: &Settings, chance: Chance) -> Result<Self> {
+        match place {
             Place::Memory => Ok(Self::memory()),
-            Place::Folder(folder) => Self::local(&folder),
+            Place::Folder(folder) => Self::local(folder),
+            Place::Bucket(bucket) => Ok(Self(Backend::Cloud(Arc::new(Cloud::new(bucket.clone(), settings, chance)?)))),
         }
     }
 
@@ -61,12 +63,21 @@ impl Store {
         Self(Backend::Library(store))
     }
 
-    /// Creates an object. [`Error::AlreadyExists`] when the path is taken; on any other error whether the object was
-    /// created is not known. Returns once the object is durable.
+    /// The cloud behind this store, if there is one.
+    pub(crate) fn cloud(&self) -> Option<&Cloud> {
+        match &self.0 {
+            Backend::Cloud(cloud) => Some(cloud),
+            Backend::Folder(_) | Backend::Library(_) => None,
+        }
+    }
+
+    /// Creates an object. [`Error::AlreadyExists`] when the path is taken by another's; on any other error whether the
+    /// object was created is not known. Returns once the object is durable.
     pub async fn create(&self, path: &str, bytes: Bytes) -> Result<()> {
         let location = path::object(path)?;
         let options = PutOptions::from(PutMode::Create);
         let put = match &self.0 {
+            Backend::Cloud(cloud) => return cloud.create(path, bytes).await,
             Backend::Library(store) => store.put_opts(&location, bytes.into(), options).await,
             Backend::Folder(folder) => {
                 let name = path.to_owned();
@@ -99,6 +110,7 @@ impl Store {
                 let path = path.to_owned();
                 blocking(folder, move |folder| folder.read(&path)).await
             }
+            Backend::Cloud(cloud) => cloud.get(path).await,
             Backend::Library(store) => {
                 let failed = |source| Error::from_store(path, source);
                 store.get(&location).await.map_err(failed)?.bytes().await.map_err(failed)
@@ -127,6 +139,7 @@ impl Store {
                 let (path, ranges) = (path.to_owned(), ranges.to_vec());
                 blocking(folder, move |folder| folder.read_ranges(&path, &ranges)).await
             }
+            Backend::Cloud(cloud) => cloud.get_ranges(path, ranges).await,
             Backend::Library(store) => library_ranges(store.as_ref(), path, &location, ranges).await,
         }
     }
@@ -139,6 +152,7 @@ impl Store {
                 let path = path.to_owned();
                 blocking(folder, move |folder| folder.size(&path)).await
             }
+            Backend::Cloud(cloud) => cloud.size(path).await,
             Backend::Library(store) => {
                 let meta = store.head(&location).await.map_err(|source| Error::from_store(path, source))?;
                 Ok(meta.size)
@@ -165,10 +179,31 @@ impl Store {
         self.list_from(prefix, Some(start_after)).await
     }
 
+    /// The first `count` objects under `prefix`, sorted by path, as far as the store lists in the order of paths. One that
+    /// does not may give others; nothing but speed may depend on which.
+    pub async fn list_first(&self, prefix: &str, count: usize) -> Result<Vec<Object>> {
+        let Backend::Library(store) = &self.0 else {
+            let mut objects = self.list(prefix).await?;
+            objects.truncate(count);
+            return Ok(objects);
+        };
+        let location = path::prefix(prefix)?;
+        let stream = store.list(location.as_ref()).take(count);
+        let found: Vec<ObjectMeta> = stream.try_collect().await.map_err(|source| Error::from_store(prefix, source))?;
+        let mut objects: Vec<Object> = found.into_iter().map(Object::from).collect();
+        objects.sort_unstable_by(|left, right| left.path.cmp(&right.path));
+        Ok(objects)
+    }
+
     async fn list_from(&self, prefix: &str, start_after: Option<&str>) -> Result<Vec<Object>> {
         let location = path::prefix(prefix)?;
         let offset = start_after.map(path::object).transpose()?;
         let store: Arc<dyn ObjectStore> = match &self.0 {
+            Backend::Cloud(cloud) => {
+                let mut objects = cloud.list(prefix, start_after).await?;
+                objects.sort_unstable_by(|left, right| left.path.cmp(&right.path));
+                return Ok(objects);
+            }
             Backend::Library(store) => Arc::clone(store),
             Backend::Folder(folder) => match blocking(folder, Folder::library).await? {
                 Some(library) => library,
@@ -194,6 +229,7 @@ impl Store {
                 let path = path.to_owned();
                 blocking(folder, move |folder| folder.delete(&path)).await
             }
+            Backend::Cloud(cloud) => cloud.delete(path).await,
             Backend::Library(store) => {
                 let failed = |source| Error::from_store(path, source);
                 // Most object stores answer a delete of nothing with success.
@@ -203,21 +239,24 @@ impl Store {
         }
     }
 
-    /// Removes what interrupted writers left behind before `older_than`, and names it. Such files are never visible as
-    /// objects. Only a local folder has any; a running writer whose file is taken away gets an error, hence the age.
+    /// Removes what interrupted writers left behind before `older_than`, and names it: unfinished files of a folder,
+    /// unfinished uploads in parts of S3. They are never visible as objects. A running writer whose file is taken away
+    /// gets an error, hence the age.
     pub async fn sweep_partials(&self, older_than: SystemTime) -> Result<Vec<String>> {
         match &self.0 {
             Backend::Folder(folder) => blocking(folder, move |folder| folder.sweep(older_than)).await,
+            Backend::Cloud(cloud) => cloud.sweep(older_than).await,
             Backend::Library(_) => Ok(Vec::new()),
         }
     }
 }
 
 impl fmt::Display for Store {
-    /// The place in words, for messages: `folder /srv/archive`.
+    /// The place in words, for messages: `folder /srv/archive`, `s3://bucket/prefix`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Backend::Folder(folder) => write!(f, "folder {}", folder.root().display()),
+            Backend::Cloud(cloud) => cloud.place().fmt(f),
             Backend::Library(store) => write!(f, "{store}"),
         }
     }

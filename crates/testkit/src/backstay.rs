@@ -20,6 +20,18 @@ use crate::replica_set::temporary_folder;
 
 const LONGEST_RUN: Duration = Duration::from_secs(600);
 
+/// A configuration with one source, `shop`, at `uri`: the namespaces `include`, and tenants by these rules, each a mapping
+/// in YAML. The archive and the keyring stand beside it.
+#[must_use]
+pub fn shop_configuration(uri: &str, include: &[&str], tenants: &[&str]) -> String {
+    let include = include.iter().map(|pattern| format!("\"{pattern}\"")).collect::<Vec<_>>().join(", ");
+    let tenants = tenants.iter().map(|rule| format!("      - {{ {rule} }}\n")).collect::<String>();
+    format!(
+        "repository:\n  url: file:./archive\nkeyring:\n  file: ./backstay.keys\nsources:\n  shop:\n    kind: mongodb\n    \
+         uri: {uri}\n    include: [{include}]\n    tenants:\n{tenants}"
+    )
+}
+
 /// A place to run `backstay` in.
 #[derive(Debug)]
 pub struct Backstay {

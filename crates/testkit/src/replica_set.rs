@@ -52,7 +52,7 @@ pub struct ReplicaSet {
     program: PathBuf,
     members: Vec<Member>,
     /// Owns the members' folders; dropped after the members.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl ReplicaSet {
         let folder = temporary_folder()?;
         let members =
             (0..options.members).map(|index| Member::new(folder.path(), index)).collect::<Result<Vec<_>>>()?;
-        let mut set = Self { options, program, members, _folder: folder };
+        let mut set = Self { options, program, members, folder };
         // The first start may choose another port when someone was faster; later ones keep theirs.
         for index in 0..set.members.len() {
             let mut tries = 0;
@@ -189,6 +189,29 @@ impl ReplicaSet {
         let process = Leash::spawn(&command, &member.log, &member.folder.join("stderr.log"), Some(&member.folder))?;
         member.process = Some(process);
         member.wait_until_listening().await
+    }
+
+    /// Adds a member, and waits until it has copied the data. Its oplog begins about where the copying began, however
+    /// much longer the others' is.
+    ///
+    /// # Errors
+    /// As [`ReplicaSet::start`].
+    pub async fn add_member(&mut self) -> Result<()> {
+        let index = self.members.len();
+        let member = Member::new(self.folder.path(), index)?;
+        self.members.push(member);
+        self.start_member(index).await?;
+        let client = self.client().await?;
+        let admin = client.database("admin");
+        let reply = admin.run_command(doc! { "replSetGetConfig": 1 }).await?;
+        let mut config = reply.get_document("config")?.clone();
+        config.insert("version", config.get_i32("version")? + 1);
+        let id = i32::try_from(index)?;
+        let host = self.member(index)?.address();
+        config.get_array_mut("members")?.push(doc! { "_id": id, "host": host, "priority": 0 }.into());
+        admin.run_command(doc! { "replSetReconfig": config }).await?;
+        client.shutdown().await;
+        self.wait_until_ready().await
     }
 
     fn member(&mut self, index: usize) -> Result<&mut Member> {

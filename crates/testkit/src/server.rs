@@ -1,54 +1,102 @@
-//! Where the `mongod` program is, and what its absence means.
+//! Where the server programs are, and what their absence means.
 //!
-//! The order is: `BACKSTAY_MONGOD`, then one on `PATH`, then the one that `scripts/fetch-servers` put into
-//! `.servers/`. A person's own server always wins over the fetched one.
+//! The order is: what the program's variable names (`BACKSTAY_MONGOD`, `BACKSTAY_WEED`, `BACKSTAY_AZURITE`), then one on
+//! `PATH`, then the one that `scripts/fetch-servers` put into `.servers/`. A person's own server always wins over the
+//! fetched one.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-/// The path of the `mongod` to use.
-///
-/// # Errors
-/// When there is none, or when `BACKSTAY_MONGOD` names a file that does not exist; the message says what to run.
-pub fn mongod() -> Result<PathBuf> {
-    if let Some(own) = env::var_os("BACKSTAY_MONGOD").filter(|path| !path.is_empty()) {
-        let own = PathBuf::from(own);
-        if own.is_file() {
-            return Ok(own);
-        }
-        bail!("BACKSTAY_MONGOD names {}, which is not a file", own.display());
-    }
-    let on_path = env::var_os("PATH")
-        .iter()
-        .flat_map(|path| env::split_paths(path).collect::<Vec<_>>())
-        .map(|folder| folder.join("mongod"))
-        .find(|candidate| candidate.is_file());
-    if let Some(own) = on_path {
-        return Ok(own);
-    }
-    if let Some(fetched) = fetched() {
-        return Ok(fetched);
-    }
-    bail!("there is no mongod here: run scripts/fetch-servers, or point BACKSTAY_MONGOD to one")
+/// A server that tests run against.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Server {
+    /// `mongod`.
+    Mongod,
+    /// SeaweedFS, which speaks S3.
+    SeaweedFs,
+    /// Azurite, which speaks Azure Blob.
+    Azurite,
 }
 
-/// As [`mongod`], for the head of a test: `None` means that the test should return at once.
-///
-/// # Panics
-/// When there is no server and the environment says that there must be one: `CI=true`, or
-/// `BACKSTAY_REQUIRE_SERVERS=1`.
-#[must_use]
-pub fn require_mongod() -> Option<PathBuf> {
-    match mongod() {
-        Ok(path) => Some(path),
-        Err(error) if required() => panic!("this test needs a server: {error}"),
-        Err(error) => {
-            eprintln!("\n*** SKIPPED, NOT TESTED: {error} ***\n");
-            None
+impl Server {
+    fn program(self) -> &'static str {
+        match self {
+            Server::Mongod => "mongod",
+            Server::SeaweedFs => "weed",
+            Server::Azurite => "azurite-blob",
         }
     }
+
+    fn variable(self) -> &'static str {
+        match self {
+            Server::Mongod => "BACKSTAY_MONGOD",
+            Server::SeaweedFs => "BACKSTAY_WEED",
+            Server::Azurite => "BACKSTAY_AZURITE",
+        }
+    }
+
+    /// The path of the program to use.
+    ///
+    /// # Errors
+    /// When there is none, or when its variable names a file that does not exist; the message says what to run.
+    pub fn find(self) -> Result<PathBuf> {
+        let (program, variable) = (self.program(), self.variable());
+        if let Some(own) = env::var_os(variable).filter(|path| !path.is_empty()) {
+            let own = PathBuf::from(own);
+            if own.is_file() {
+                return Ok(own);
+            }
+            bail!("{variable} names {}, which is not a file", own.display());
+        }
+        let on_path = env::var_os("PATH")
+            .iter()
+            .flat_map(|path| env::split_paths(path).collect::<Vec<_>>())
+            .map(|folder| folder.join(program))
+            .find(|candidate| candidate.is_file());
+        if let Some(own) = on_path {
+            return Ok(own);
+        }
+        if let Some(fetched) = fetched(program) {
+            return Ok(fetched);
+        }
+        bail!("there is no {program} here: run scripts/fetch-servers, or point {variable} to one")
+    }
+
+    /// As [`Server::find`], for the head of a test: `None` means that the test should return at once.
+    ///
+    /// # Panics
+    /// When there is no server and the environment says that there must be one: `CI=true`, or
+    /// `BACKSTAY_REQUIRE_SERVERS=1`.
+    #[must_use]
+    pub fn require(self) -> Option<PathBuf> {
+        match self.find() {
+            Ok(path) => Some(path),
+            Err(error) if required() => panic!("this test needs a server: {error}"),
+            Err(error) => {
+                eprintln!("\n*** SKIPPED, NOT TESTED: {error} ***\n");
+                None
+            }
+        }
+    }
+}
+
+/// The `mongod` to use; see [`Server::find`].
+///
+/// # Errors
+/// As [`Server::find`].
+pub fn mongod() -> Result<PathBuf> {
+    Server::Mongod.find()
+}
+
+/// The `mongod` to use, for the head of a test; see [`Server::require`].
+///
+/// # Panics
+/// As [`Server::require`].
+#[must_use]
+pub fn require_mongod() -> Option<PathBuf> {
+    Server::Mongod.require()
 }
 
 fn required() -> bool {
@@ -56,12 +104,12 @@ fn required() -> bool {
     is("CI", ["true", "1"]) || is("BACKSTAY_REQUIRE_SERVERS", ["true", "1"])
 }
 
-/// The newest server below `.servers/` of this checkout.
-fn fetched() -> Option<PathBuf> {
+/// The newest such program below `.servers/` of this checkout.
+fn fetched(program: &str) -> Option<PathBuf> {
     let servers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.servers");
     let mut found: Vec<PathBuf> = std::fs::read_dir(servers)
         .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path().join("bin/mongod")))
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin").join(program)))
         .filter(|candidate| candidate.is_file())
         .collect();
     found.sort();

@@ -23,6 +23,19 @@ pub enum ConfigCommand {
     Validate,
 }
 
+/// `backstay repo`
+#[derive(Subcommand, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RepoCommand {
+    /// Find out whether the storage keeps the promises that Backstay needs
+    #[command(after_help = PROBE_HELP)]
+    Probe,
+}
+
+const PROBE_HELP: &str = "\
+It writes some hundred small objects below probe/, races for their names, reads, lists and deletes them, and removes what \
+it made. No repository and no keyring need be there. Exit code 15 says that a promise is broken that Backstay cannot do \
+without.";
+
 /// `backstay key`
 #[derive(Subcommand, Debug)]
 pub enum KeyCommand {
@@ -87,6 +100,17 @@ pub struct KeyExportArgs {
     /// The file to make, readable by its owner only
     #[arg(long, value_name = "FILE", env = "BACKSTAY_TO", hide_env_values = true)]
     pub to: PathBuf,
+}
+
+/// `backstay explain`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  backstay explain unrestorable
+  backstay explain 16")]
+pub struct ExplainArgs {
+    /// The code of a JSON error, or the exit code
+    pub code: String,
 }
 
 /// `backstay completions`

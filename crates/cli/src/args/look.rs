@@ -5,6 +5,7 @@ use clap::Args;
 use super::selection::SelectionArgs;
 use super::switch;
 use super::values::{DiffEnd, ExtJson};
+use crate::pattern::NamespacePattern;
 use crate::time::TimeSpec;
 
 /// `backstay timeline`
@@ -92,4 +93,37 @@ pub struct DiffArgs {
     /// Which records.
     #[command(flatten)]
     pub selection: SelectionArgs,
+}
+
+/// `backstay schema`
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  backstay schema shop --at \"yesterday 14:00\"
+  backstay schema shop --ns shop.orders --at -1d --diff latest
+
+Fields are told from the records: each path, how many records have it, and the types of its values. Of a large \
+collection some stretches of ids are read, always the same for the same archive and time; --full reads all of it.")]
+pub struct SchemaArgs {
+    /// A source of the configuration
+    pub source: String,
+    /// As of this time
+    #[arg(
+        long,
+        value_name = "T",
+        default_value = "latest",
+        env = "BACKSTAY_AT",
+        hide_env_values = true,
+        allow_hyphen_values = true
+    )]
+    pub at: TimeSpec,
+    /// Show what is different as of this other time
+    #[arg(long, value_name = "T2", env = "BACKSTAY_DIFF", hide_env_values = true, allow_hyphen_values = true)]
+    pub diff: Option<TimeSpec>,
+    /// Only this namespace, or those that the pattern matches (shop.*); may be repeated
+    #[arg(long = "ns", value_name = "DB.COLL|GLOB", env = "BACKSTAY_NS", hide_env_values = true)]
+    pub namespaces: Vec<NamespacePattern>,
+    /// Read all records of large collections too
+    #[arg(long, env = "BACKSTAY_FULL", hide_env_values = true, value_parser = switch())]
+    pub full: bool,
 }

@@ -1,5 +1,6 @@
 //! Arguments of the commands that bring data back.
 
+use backstay_engine::ConflictPolicy;
 use clap::{Args, ValueEnum};
 
 use super::selection::SelectionArgs;
@@ -20,6 +21,16 @@ pub enum OnConflict {
     Skip,
     /// Write the record as of the time nevertheless, and report
     Overwrite,
+}
+
+impl From<OnConflict> for ConflictPolicy {
+    fn from(policy: OnConflict) -> ConflictPolicy {
+        match policy {
+            OnConflict::Abort => ConflictPolicy::Abort,
+            OnConflict::Skip => ConflictPolicy::Skip,
+            OnConflict::Overwrite => ConflictPolicy::Overwrite,
+        }
+    }
 }
 
 /// How much is read back to prove the result.

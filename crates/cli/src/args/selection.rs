@@ -1,5 +1,7 @@
 //! Which records a command is about.
 
+use backstay_engine::Terms;
+use bson::Bson;
 use clap::Args;
 
 use super::values::{ExtJson, Filter};
@@ -41,15 +43,43 @@ impl SelectionArgs {
         self.namespaces.is_empty() || self.namespaces.iter().any(|pattern| pattern.matches(name))
     }
 
-    /// The selection in words, for questions and reports: `tenant t7 in shop.orders`.
+    /// The selection as it can be given again.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            tenants: self.tenants.clone(),
+            namespaces: self.namespaces.iter().map(ToString::to_string).collect(),
+            ids: self.ids.iter().map(|id| id.0.clone().into_canonical_extjson().to_string()).collect(),
+            filter: self
+                .filter
+                .as_ref()
+                .map(|filter| Bson::Document(filter.0.clone()).into_canonical_extjson().to_string()),
+        }
+    }
+
+    /// The selection that gave these terms.
+    ///
+    /// # Errors
+    /// Names the part that cannot be read.
+    pub fn of_terms(terms: &Terms) -> Result<SelectionArgs, String> {
+        Ok(SelectionArgs {
+            tenants: terms.tenants.clone(),
+            namespaces: terms.namespaces.iter().map(|text| text.parse()).collect::<Result<_, String>>()?,
+            ids: terms.ids.iter().map(|text| text.parse()).collect::<Result<_, String>>()?,
+            filter: terms.filter.as_ref().map(|text| text.parse()).transpose()?,
+        })
+    }
+
+    /// The selection in words, for questions and reports: `record 4711 of tenant t7 in shop.orders`.
     pub fn describe(&self) -> String {
         let mut parts = Vec::new();
         if !self.ids.is_empty() {
-            parts.push(format!("the records {}", join(self.ids.iter().map(ToString::to_string))));
+            let word = if self.ids.len() == 1 { "record" } else { "records" };
+            parts.push(format!("{word} {}", join(self.ids.iter().map(ToString::to_string))));
         }
         if !self.tenants.is_empty() {
+            let of = if self.ids.is_empty() { "" } else { "of " };
             let word = if self.tenants.len() == 1 { "tenant" } else { "tenants" };
-            parts.push(format!("{word} {}", join(self.tenants.iter().cloned())));
+            parts.push(format!("{of}{word} {}", join(self.tenants.iter().cloned())));
         }
         if !self.namespaces.is_empty() {
             parts.push(format!("in {}", join(self.namespaces.iter().map(ToString::to_string))));
@@ -57,7 +87,10 @@ impl SelectionArgs {
         if let Some(filter) = &self.filter {
             parts.push(format!("where {filter}"));
         }
-        if parts.is_empty() { "everything".to_owned() } else { parts.join(" ") }
+        if self.ids.is_empty() && self.tenants.is_empty() {
+            parts.insert(0, "everything".to_owned());
+        }
+        parts.join(" ")
     }
 }
 

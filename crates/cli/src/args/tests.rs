@@ -74,7 +74,10 @@ fn a_selection_takes_several_of_each() {
     assert!(selection.selects_namespace("shop.orders") && !selection.selects_namespace("else.orders"));
     assert_eq!(selection.ids, [ExtJson(Bson::Int32(-5)), ExtJson(Bson::String("o-1".into()))]);
     assert_eq!(selection.filter, Some(Filter(doc! {"b": 1, "a": {"$gt": 2}})));
-    assert_eq!(selection.describe(), r#"the records -5, "o-1" tenants t1, t2 in shop.* where {"b":1,"a":{"$gt":2}}"#);
+    assert_eq!(selection.describe(), r#"records -5, "o-1" of tenants t1, t2 in shop.* where {"b":1,"a":{"$gt":2}}"#);
+    let words = |args: &[&str]| restore(&[&["--at", "latest"], args].concat()).selection.describe();
+    assert_eq!(words(&["--id", "4700", "--tenant", "acme"]), "record 4700 of tenant acme");
+    assert_eq!(words(&["--ns", "shop.orders"]), "everything in shop.orders");
     assert_eq!(SelectionArgs::default().describe(), "everything");
 }
 

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use backstay_engine::{BackupOptions, BackupReport, backup};
+use backstay_model::{Span, Tick};
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::Context;
@@ -21,6 +23,9 @@ struct Summary<'a> {
     seconds: f64,
     at: String,
     at_time: String,
+    /// From here on instants can be restored, but for the gaps.
+    earliest: String,
+    earliest_time: String,
     namespaces: u64,
     drift: Option<u64>,
     resumed: bool,
@@ -46,7 +51,9 @@ pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit, Failure> 
     )
     .await;
     drop(watch);
-    let (_, report) = done?;
+    let (vault, report) = done?;
+    let spans = vault.coverage().await.spans();
+    let earliest = spans.first().map_or(report.at, |span| span.from);
     let elapsed = started.elapsed();
     let summary = Summary {
         source: &args.source,
@@ -56,15 +63,17 @@ pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit, Failure> 
         seconds: elapsed.as_secs_f64(),
         at: report.at.to_string(),
         at_time: rfc3339(report.at),
+        earliest: earliest.to_string(),
+        earliest_time: rfc3339(earliest),
         namespaces: report.namespaces,
         drift: report.drift,
         resumed: report.resumed,
     };
-    context.summary(&summary, || describe(context, &args.source, &report, elapsed))?;
+    context.summary(&summary, || describe(context, &args.source, &report, &spans, elapsed))?;
     Ok(Exit::Done)
 }
 
-fn describe(context: &Context, source: &str, report: &BackupReport, elapsed: Duration) -> String {
+fn describe(context: &Context, source: &str, report: &BackupReport, spans: &[Span], elapsed: Duration) -> String {
     let mut text = format!(
         "backed up {source}: {} records in {} namespaces, {}, stored as {}, in {}",
         count(report.records),
@@ -83,7 +92,37 @@ fn describe(context: &Context, source: &str, report: &BackupReport, elapsed: Dur
             text.push_str(&format!("\ndrift: {} records were not what the archive said; corrected", count(drift)));
         }
     }
-    let at = show(report.at, context.now.time_zone());
-    text.push_str(&format!("\nany instant from {at} on can be restored, as far as capture has come"));
+    text.push('\n');
+    text.push_str(&restorable(source, spans, report.at, context.now.time_zone()));
     text
+}
+
+/// Which instants can be restored: from the first span on, which a later backup does not move.
+fn restorable(source: &str, spans: &[Span], at: Tick, zone: &TimeZone) -> String {
+    let earliest = show(spans.first().map_or(at, |span| span.from), zone);
+    let gaps = match spans.len().saturating_sub(1) {
+        0 => String::new(),
+        1 => format!(", but for one gap that backstay timeline {source} shows"),
+        gaps => format!(", but for {gaps} gaps that backstay timeline {source} shows"),
+    };
+    format!("any instant from {earliest} on can be restored, as far as capture has come{gaps}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_backup_does_not_move_the_first_instant() {
+        let span = |from: u32, to: u32| Span { from: Tick::new(from, 1), to: Tick::new(to, 1) };
+        let spans = [span(1_763_733_785, 1_763_733_790), span(1_763_733_795, 1_763_733_900)];
+        let at = Tick::new(1_763_733_880, 1);
+        assert_eq!(
+            restorable("shop", &spans[1..], at, &TimeZone::UTC),
+            "any instant from 2025-11-21 14:03:15 +00:00 (1763733795:1) on can be restored, as far as capture has come"
+        );
+        let text = restorable("shop", &spans, at, &TimeZone::UTC);
+        assert!(text.contains("from 2025-11-21 14:03:05 +00:00 (1763733785:1) on"), "{text}");
+        assert!(text.ends_with("but for one gap that backstay timeline shop shows"), "{text}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use backstay_engine::{CaptureOptions, CaptureReport, Error, Until, capture};
+use backstay_engine::{CaptureOptions, CaptureReport, Until, capture};
 use serde::Serialize;
 
 use super::Context;
@@ -45,13 +45,9 @@ pub async fn run(context: &Context, args: &CaptureArgs) -> Result<Exit, Failure>
     }
     let watch = context.watch();
     let options = CaptureOptions { until, ..CaptureOptions::default() };
-    let report = match capture(&vault, &deployment, options, watch.monitor()).await {
-        Ok(report) => report,
-        // Told to stop while a gap was being scanned over: the next capture goes on with that.
-        Err(Error::Cancelled) => stopped(&watch, &vault, &installation).await,
-        Err(error) => return Err(error.into()),
-    };
+    let captured = capture(&vault, &deployment, options, watch.monitor()).await;
     drop(watch);
+    let report = captured?;
     let elapsed = started.elapsed();
     let summary = Summary {
         source: &args.source,
@@ -65,17 +61,6 @@ pub async fn run(context: &Context, args: &CaptureArgs) -> Result<Exit, Failure>
     };
     context.summary(&summary, || describe(context, &args.source, &report, elapsed))?;
     Ok(Exit::Done)
-}
-
-async fn stopped(
-    watch: &crate::watch::Watch,
-    vault: &backstay_archive::Vault,
-    installation: &Installation,
-) -> CaptureReport {
-    let (entries, bytes) = watch.captured();
-    let through = vault.coverage().await.through;
-    let lag_seconds = installation.world().now().saturating_sub(u64::from(through.seconds()));
-    CaptureReport { entries, bytes, through, lag_seconds, gaps: 0 }
 }
 
 fn describe(context: &Context, source: &str, report: &CaptureReport, elapsed: Duration) -> String {

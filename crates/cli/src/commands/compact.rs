@@ -32,7 +32,7 @@ pub async fn run(context: &Context, args: &CompactArgs) -> Result<Exit, Failure>
     let started = Instant::now();
     let installation = Installation::open(context).await?;
     let vault = installation.vault(&args.source).await?;
-    let interpreter = installation.interpreter(&args.source)?;
+    let interpreter = installation.interpreter(&vault).await?;
     let progress = Progress::start(&context.output, "compact", Unit::Objects);
     let tails = vault
         .compact(interpreter.as_ref(), |done, total| {

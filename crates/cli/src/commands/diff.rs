@@ -69,7 +69,7 @@ pub async fn run(context: &Context, args: &DiffArgs) -> Result<Exit, Failure> {
     if from > to {
         return Err(Failure::usage(format!("--from ({from}) lies after --to ({to})")).hint("exchange the two"));
     }
-    let interpreter = installation.interpreter(&args.source)?;
+    let interpreter = installation.interpreter(&vault).await?;
     let snapshot = vault.snapshot(interpreter.clone(), to).await?;
     selecting::check_names(&args.selection, &snapshot, &vault, &[from, to]).await?;
     let mut summary = Summary {

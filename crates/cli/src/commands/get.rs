@@ -15,8 +15,8 @@ use crate::args::GetArgs;
 use crate::commands::restore::moment;
 use crate::failure::{Exit, Failure};
 use crate::installation::Installation;
-use crate::selecting;
 use crate::time::{rfc3339, show};
+use crate::{protected, selecting};
 
 #[derive(Serialize)]
 struct Found<'a> {
@@ -46,7 +46,7 @@ pub async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     let id = selecting::record_id(&args.id)?;
     let installation = Installation::open(context).await?;
     let vault = installation.vault(&args.source).await?;
-    let interpreter = installation.interpreter(&args.source)?;
+    let interpreter = installation.interpreter(&vault).await?;
     let latest = moment(&vault, &crate::time::TimeSpec::Latest, context).await?;
     let at = moment(&vault, &args.at, context).await?;
     let snapshot = vault.snapshot(interpreter, latest.max(at)).await?;
@@ -54,6 +54,7 @@ pub async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
         return history(context, args, &snapshot, &id).await;
     }
     let view = snapshot.at(at).await?;
+    protected::check_name(&args.ns, &vault, at).await?;
     let definitions = view.definitions().await?;
     let Some(definition) = definitions.iter().find(|definition| definition.name == args.ns) else {
         return Err(selecting::unknown("namespace", &args.ns, definitions.iter().map(|known| known.name.as_str())));

@@ -210,7 +210,7 @@ struct Shredded<'a> {
 async fn shred(context: &Context, args: &KeyShredArgs) -> Result<Exit, Failure> {
     let installation = Installation::open(context).await?;
     let vault = vault_of(&installation, args.source.as_deref()).await?;
-    let interpreter = installation.interpreter(vault.name())?;
+    let interpreter = installation.interpreter(&vault).await?;
     let action = format!(
         "destroy the keys of tenant {} of {}: every version of its records in the archive becomes unreadable, for \
          everybody and for ever; its live data and other tenants are not touched",

@@ -15,8 +15,8 @@ use crate::commands::restore::moment;
 use crate::failure::{Exit, Failure};
 use crate::installation::Installation;
 use crate::output::{Align, Progress, Unit, bytes, count, table};
-use crate::selecting;
 use crate::time::{rfc3339, show};
+use crate::{protected, selecting};
 
 #[derive(Serialize)]
 struct Listing<'a> {
@@ -59,13 +59,14 @@ pub async fn run(context: &Context, args: &LsArgs) -> Result<Exit, Failure> {
     let installation = Installation::open(context).await?;
     let vault = installation.vault(&args.source).await?;
     let at = moment(&vault, &args.at, context).await?;
-    let snapshot = vault.snapshot(installation.interpreter(&args.source)?, at).await?;
+    let snapshot = vault.snapshot(installation.interpreter(&vault).await?, at).await?;
     let view = snapshot.at(at).await?;
     let definitions = view.definitions().await?;
     let named = SelectionArgs { tenants: args.tenants.clone(), ..SelectionArgs::default() };
     selecting::check_names(&named, &snapshot, &vault, &[at]).await?;
     let selection = selecting::scope(&named)?.selection;
     if let Some(name) = &args.ns {
+        protected::check_name(name, &vault, at).await?;
         let Some(definition) = definitions.iter().find(|definition| definition.name == *name) else {
             return Err(selecting::unknown("namespace", name, definitions.iter().map(|known| known.name.as_str())));
         };
@@ -121,6 +122,8 @@ async fn count_one(
         namespace: definition.name.clone(),
         kind: match definition.kind {
             NamespaceKind::Collection => "collection",
+            NamespaceKind::Ordered => "capped",
+            NamespaceKind::Accounts => "accounts",
             NamespaceKind::Views => "views",
         },
         records: tenants.values().map(|(records, _)| records).sum(),

@@ -18,12 +18,12 @@ use backstay_mongodb::MongoDeployment;
 use backstay_source::{Source, Target};
 
 use super::Context;
-use crate::args::{self, OnConflict, RestoreArgs};
+use crate::args::{self, RestoreArgs};
 use crate::confirm::Danger;
 use crate::failure::{Exit, Failure};
 use crate::installation::{Installation, connect_target};
-use crate::selecting;
 use crate::time::{Moment, TimeSpec, show};
+use crate::{protected, selecting};
 
 /// Restores, or previews it.
 ///
@@ -33,8 +33,12 @@ pub async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit, Failure>
     let destination = args.target.destination(&context.environment)?;
     let scope = selecting::scope(&args.selection)?;
     let installation = Installation::open(context).await?;
-    let place = Place::open(&installation, args, &destination).await?;
+    let mut place = Place::open(&installation, args, &destination).await?;
     let at = moment(&place.vault, &args.at, context).await?;
+    protected::check(&args.selection, &place.vault, at, &context.output).await?;
+    if let Some(then) = place.vault.state().await.protection_at(at) {
+        place.target = place.target.as_protected_by(then)?;
+    }
     let proof = match (args.target.proof, place.in_place) {
         (Some(args::Proof::Changed), _) | (None, true) => ProofScope::Changed,
         (Some(args::Proof::Full), _) | (None, false) => ProofScope::Full,
@@ -43,12 +47,9 @@ pub async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit, Failure>
         at,
         scope,
         scope_words: args.selection.describe(),
+        terms: args.selection.terms(),
         destination: place.destination(args),
-        on_conflict: match args.target.on_conflict {
-            OnConflict::Abort => ConflictPolicy::Abort,
-            OnConflict::Skip => ConflictPolicy::Skip,
-            OnConflict::Overwrite => ConflictPolicy::Overwrite,
-        },
+        on_conflict: ConflictPolicy::from(args.target.on_conflict),
         proof,
         preview: args.preview,
     };
@@ -109,7 +110,10 @@ pub async fn moment(vault: &Vault, time: &TimeSpec, context: &Context) -> Result
 struct Place {
     vault: Vault,
     in_place: bool,
-    /// The deployment that is written; the source itself in place.
+    /// The source, in place: it is captured by what the configuration says.
+    source: Option<MongoDeployment>,
+    /// The deployment that is written; the source itself in place. Whose its records are is decided by the rules as of
+    /// the instant, as with those in the archive.
     target: MongoDeployment,
 }
 
@@ -122,12 +126,12 @@ impl Place {
         match destination {
             args::Destination::InPlace => {
                 let (vault, target) = installation.live(&args.source).await?;
-                Ok(Place { vault, in_place: true, target })
+                Ok(Place { vault, in_place: true, source: Some(target.clone()), target })
             }
             args::Destination::Into(uri) => {
                 let vault = installation.vault(&args.source).await?;
                 let target = connect_target(uri, installation.config.source(&args.source)?).await?;
-                Ok(Place { vault, in_place: false, target })
+                Ok(Place { vault, in_place: false, source: None, target })
             }
         }
     }
@@ -149,7 +153,7 @@ impl Place {
     }
 
     async fn check_names(&self, args: &RestoreArgs, at: Tick, installation: &Installation) -> Result<(), Failure> {
-        let interpreter = installation.interpreter(&args.source)?;
+        let interpreter = installation.interpreter(&self.vault).await?;
         let coverage = self.vault.coverage().await;
         // The verb says better than we can why an instant cannot be had, and may catch up with it first.
         let Some(last) = coverage.spans().last().map(|span| span.to).filter(|_| coverage.contains(at)) else {
@@ -167,8 +171,8 @@ impl Place {
         installation: &Installation,
     ) -> Result<RestoreReport, Failure> {
         let watch = context.watch();
-        let source = self.in_place.then_some(&self.target as &dyn Source);
-        let interpreter = installation.interpreter(&args.source)?;
+        let source = self.source.as_ref().map(|source| source as &dyn Source);
+        let interpreter = installation.interpreter_at(&self.vault, request.at).await?;
         match restore(&self.vault, source, &self.target, interpreter, request, watch.monitor()).await {
             Ok(report) => Ok(report),
             Err(error @ Error::NothingSelected(_)) => {

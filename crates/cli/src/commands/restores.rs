@@ -43,11 +43,7 @@ impl Shown<'_> {
 /// When the journal cannot be read, or there is no such run.
 pub async fn run(context: &Context, args: &RestoresArgs) -> Result<Exit, Failure> {
     let installation = Installation::open(context).await?;
-    let mut all: Vec<Run> = Vec::new();
-    for name in installation.repository.vault_names().await? {
-        all.extend(runs(&installation.repository, &name).await?);
-    }
-    all.sort_by(|a, b| a.began.cmp(&b.began).then(a.id.cmp(&b.id)));
+    let all = all(&installation).await?;
     let zone = context.now.time_zone();
     match &args.id {
         None => {
@@ -56,14 +52,27 @@ pub async fn run(context: &Context, args: &RestoresArgs) -> Result<Exit, Failure
         }
         Some(id) => {
             let run = find(&all, id)?;
-            context.document(&Shown::of(run), || in_full(run, zone))?;
+            context.document(&Shown::of(run), || in_full(&all, run, zone))?;
         }
     }
     Ok(Exit::Done)
 }
 
+/// All runs of all sources, oldest first.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub(super) async fn all(installation: &Installation) -> Result<Vec<Run>, Failure> {
+    let mut all: Vec<Run> = Vec::new();
+    for name in installation.repository.vault_names().await? {
+        all.extend(runs(&installation.repository, &name).await?);
+    }
+    all.sort_by(|a, b| a.began.cmp(&b.began).then(a.id.cmp(&b.id)));
+    Ok(all)
+}
+
 /// The run with this id, or with the only id that begins like this.
-fn find<'a>(all: &'a [Run], id: &str) -> Result<&'a Run, Failure> {
+pub(super) fn find<'a>(all: &'a [Run], id: &str) -> Result<&'a Run, Failure> {
     let mut found = all.iter().filter(|run| !id.is_empty() && run.id.starts_with(id));
     match (found.next(), found.next()) {
         (Some(run), None) => Ok(run),
@@ -121,7 +130,7 @@ fn list(all: &[Run], zone: &TimeZone) -> String {
     table(&header, rows)
 }
 
-fn in_full(run: &Run, zone: &TimeZone) -> String {
+fn in_full(all: &[Run], run: &Run, zone: &TimeZone) -> String {
     let mut lines = vec![
         format!("restore {}, {}", run.id, state(run)),
         format!("began     {}", began(run)),
@@ -152,7 +161,12 @@ fn in_full(run: &Run, zone: &TimeZone) -> String {
         lines.push(format!("error     {error}"));
     }
     if run.state == RunState::Begun {
-        lines.push("it is running, or was interrupted; run the same restore again to finish it".to_owned());
+        let again = if run.undoes.is_some() { "undo" } else { "restore" };
+        lines.push(format!("it is running, or was interrupted; run the same {again} again to finish it"));
+    }
+    if let Some(by) = all.iter().find(|other| other.undoes.as_ref() == Some(&run.id) && other.state == RunState::Proved)
+    {
+        lines.push(format!("taken back by {}", by.id));
     }
     lines.join("\n")
 }

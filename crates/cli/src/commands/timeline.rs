@@ -19,6 +19,17 @@ struct Timeline<'a> {
     gaps: Vec<Gap>,
     drift: Vec<Drift>,
     scans: Vec<Scan>,
+    protected: Vec<Protected>,
+}
+
+/// What was protected from when on, until the next.
+#[derive(Serialize)]
+struct Protected {
+    #[serde(serialize_with = "tick")]
+    from: Tick,
+    from_time: String,
+    include: Vec<String>,
+    tenants: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -120,6 +131,16 @@ pub async fn run(context: &Context, args: &TimelineArgs) -> Result<Exit, Failure
                 source_bytes: scan.source_bytes,
             })
             .collect(),
+        protected: state
+            .protected()
+            .iter()
+            .map(|since| Protected {
+                from: since.from,
+                from_time: rfc3339(since.from),
+                include: since.protection.include.clone(),
+                tenants: since.protection.tenants.clone(),
+            })
+            .collect(),
     };
     context.document(&timeline, || describe(&timeline, context.now.time_zone()))?;
     Ok(Exit::Done)
@@ -148,6 +169,19 @@ fn describe(timeline: &Timeline<'_>, zone: &TimeZone) -> String {
             count(drift.records),
             show(drift.at, zone)
         ));
+    }
+    // What never changed is in the configuration.
+    for protected in timeline.protected.iter().filter(|_| timeline.protected.len() > 1) {
+        let include = match protected.include.as_slice() {
+            [] => "everything".to_owned(),
+            patterns => patterns.join(", "),
+        };
+        let rules = match protected.tenants.len() {
+            0 => "no tenant rules".to_owned(),
+            1 => "1 tenant rule".to_owned(),
+            many => format!("{many} tenant rules"),
+        };
+        text.push_str(&format!("\nprotected after {}: {include}; {rules}", show(protected.from, zone)));
     }
     text
 }

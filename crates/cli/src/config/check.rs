@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use backstay_store::Place;
 use serde::Serialize;
 
+use super::repository::BucketConfig;
 use super::secret::{self, Origin, Secret};
-use super::sections::{KeyringSection, Sections, SourceSection};
+use super::sections::{DrillSection, KeyringSection, RepositorySection, Sections, SourceSection};
 use super::{Config, KeyringConfig, Kind, Repository, SourceConfig, redact};
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -48,8 +50,9 @@ pub fn check(
 ) -> Result<(Option<Config>, Vec<Problem>), Failure> {
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut check = Check { folder, environment, problems: Vec::new() };
-    let repository = check.repository(sections.repository.url)?;
+    let repository = check.repository(sections.repository)?;
     let keyring = check.keyring(sections.keyring)?;
+    let drill = check.drill(sections.drill)?;
     let mut sources = BTreeMap::new();
     if sections.sources.is_empty() {
         check.problem("sources", "no database is named");
@@ -60,7 +63,7 @@ pub fn check(
             sources.insert(name, source);
         }
     }
-    let config = repository.map(|repository| Config { file: file.to_owned(), repository, keyring, sources });
+    let config = repository.map(|repository| Config { file: file.to_owned(), repository, keyring, sources, drill });
     Ok((config, check.problems))
 }
 
@@ -74,9 +77,9 @@ impl Check<'_> {
         self.folder.join(text)
     }
 
-    fn repository(&mut self, in_file: Option<String>) -> Result<Option<Repository>, Failure> {
+    fn repository(&mut self, section: RepositorySection) -> Result<Option<Repository>, Failure> {
         const VARIABLE: &str = "BACKSTAY_REPOSITORY_URL";
-        let (url, place, folder) = match (self.environment.text(VARIABLE)?, in_file) {
+        let (url, place, folder) = match (self.environment.text(VARIABLE)?, section.url.clone()) {
             (Some(url), _) => (url.to_owned(), VARIABLE, Path::new("")),
             (None, Some(url)) => (url, "repository.url", self.folder),
             (None, None) => {
@@ -92,10 +95,21 @@ impl Check<'_> {
                 }
                 path => return Ok(Some(Repository::Folder(folder.join(path)))),
             },
-            Some((scheme @ ("s3" | "az" | "gs"), _)) => {
-                format!("this version cannot keep an archive at {scheme}://; use file:PATH")
-            }
-            _ => format!("“{}” is not a repository; write file:PATH", redact::uri(&url)),
+            Some(("s3" | "az" | "gs", _)) => match Place::read(&url, folder) {
+                Ok(Place::Bucket(bucket)) => {
+                    let (config, complaints) = BucketConfig::check(bucket, section, self.folder, self.environment)?;
+                    let is_sound = complaints.is_empty();
+                    complaints.into_iter().for_each(|(place, problem)| self.problem(place, problem));
+                    return Ok(is_sound.then(|| Repository::Bucket(Box::new(config))));
+                }
+                Ok(_) => format!("“{}” is not a bucket", redact::uri(&url)),
+                Err(error) => redact::text(&error.to_string()),
+            },
+            _ => format!(
+                "“{}” is not a repository; write file:PATH, s3://BUCKET/PREFIX, az://CONTAINER/PREFIX or \
+                 gs://BUCKET/PREFIX",
+                redact::uri(&url)
+            ),
         };
         self.problem(place, problem);
         Ok(None)
@@ -113,6 +127,16 @@ impl Check<'_> {
         let in_file = self.one_of("keyring", in_file);
         let passphrase = secret::origin("BACKSTAY_PASSPHRASE", self.environment)?.or(in_file);
         Ok(KeyringConfig { file, passphrase })
+    }
+
+    fn drill(&mut self, section: DrillSection) -> Result<Option<Origin>, Failure> {
+        let in_file = [
+            section.into.map(|uri| Origin::value("drill.into", Secret::new(uri))),
+            section.into_file.map(|path| Origin::file("drill.into_file", self.path(&path))),
+            section.into_command.map(|command| Origin::command("drill.into_command", command)),
+        ];
+        let in_file = self.one_of("drill", in_file);
+        Ok(secret::origin("BACKSTAY_DRILL_INTO", self.environment)?.or(in_file))
     }
 
     /// Names become variables and folders: they keep to letters that work in both, and no two may become the same.

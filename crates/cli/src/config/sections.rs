@@ -20,6 +20,8 @@ pub struct Sections {
     pub keyring: KeyringSection,
     #[serde(default)]
     pub sources: BTreeMap<String, SourceSection>,
+    #[serde(default)]
+    pub drill: DrillSection,
 }
 
 /// `repository:`
@@ -27,6 +29,38 @@ pub struct Sections {
 #[serde(deny_unknown_fields)]
 pub struct RepositorySection {
     pub url: Option<String>,
+    pub endpoint: Option<String>,
+    pub region: Option<String>,
+    pub ca_file: Option<String>,
+    pub account: Option<String>,
+    pub access_key_id: Option<String>,
+    pub access_key_id_file: Option<String>,
+    pub access_key_id_command: Option<String>,
+    pub secret_access_key: Option<String>,
+    pub secret_access_key_file: Option<String>,
+    pub secret_access_key_command: Option<String>,
+    pub session_token: Option<String>,
+    pub session_token_file: Option<String>,
+    pub session_token_command: Option<String>,
+    pub account_key: Option<String>,
+    pub account_key_file: Option<String>,
+    pub account_key_command: Option<String>,
+    pub sas_token: Option<String>,
+    pub sas_token_file: Option<String>,
+    pub sas_token_command: Option<String>,
+    pub service_account: Option<String>,
+    pub service_account_file: Option<String>,
+    pub service_account_command: Option<String>,
+    #[serde(default)]
+    pub limits: LimitsSection,
+}
+
+/// `repository: limits:`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsSection {
+    pub requests_per_second: Option<f64>,
+    pub mbytes_per_second: Option<f64>,
 }
 
 /// `keyring:`
@@ -50,6 +84,15 @@ pub struct SourceSection {
     pub include: Vec<NamespacePattern>,
     #[serde(default)]
     pub tenants: Vec<TenantRule>,
+}
+
+/// `drill:`
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct DrillSection {
+    pub into: Option<String>,
+    pub into_file: Option<String>,
+    pub into_command: Option<String>,
 }
 
 /// Reads the file's text; an error shows the lines around it, without their credentials.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use backstay_store::Limits;
 use serde::Serialize;
 
-use super::{Config, Kind, Repository, SourceConfig, TenantRule, redact};
+use super::{Config, Kind, Origin, Repository, SourceConfig, TenantRule, redact};
 use crate::failure::Failure;
 use crate::pattern::NamespacePattern;
 
@@ -15,11 +16,37 @@ pub struct View<'a> {
     repository: RepositoryView,
     keyring: KeyringView,
     sources: BTreeMap<&'a str, SourceView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drill: Option<DrillView>,
 }
 
 #[derive(Serialize)]
+struct DrillView {
+    into: String,
+}
+
+#[derive(Serialize, Default)]
 struct RepositoryView {
     url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
+    /// Where each secret comes from.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    credentials: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<LimitsView>,
+}
+
+#[derive(Serialize)]
+struct LimitsView {
+    requests_per_second: Option<f64>,
+    mbytes_per_second: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -39,16 +66,16 @@ struct SourceView<'a> {
 impl<'a> View<'a> {
     /// A view of the configuration.
     pub fn of(config: &'a Config) -> View<'a> {
-        let Repository::Folder(folder) = &config.repository;
         let passphrase = config.keyring.passphrase.as_ref();
         View {
             file: config.file.display().to_string(),
-            repository: RepositoryView { url: format!("file:{}", folder.display()) },
+            repository: repository_view(&config.repository),
             keyring: KeyringView {
                 file: config.keyring.file.display().to_string(),
                 passphrase: passphrase.map_or_else(|| "none".to_owned(), |origin| origin.describe()),
             },
             sources: config.sources.iter().map(|(name, source)| (name.as_str(), source_view(source))).collect(),
+            drill: config.drill.as_ref().map(|origin| DrillView { into: shown_uri(origin) }),
         }
     }
 
@@ -63,10 +90,34 @@ impl<'a> View<'a> {
     }
 }
 
-fn source_view(source: &SourceConfig) -> SourceView<'_> {
-    let uri = match source.uri.known() {
-        Some(uri) => redact::uri(uri.expose()),
-        None => source.uri.describe(),
+fn repository_view(repository: &Repository) -> RepositoryView {
+    let bucket = match repository {
+        Repository::Folder(folder) => {
+            return RepositoryView { url: format!("file:{}", folder.display()), ..RepositoryView::default() };
+        }
+        Repository::Bucket(bucket) => bucket,
     };
-    SourceView { kind: source.kind, uri, include: &source.include, tenants: &source.tenants }
+    let Limits { requests_per_second, bytes_per_second } = bucket.limits;
+    let is_limited = requests_per_second.is_some() || bytes_per_second.is_some();
+    RepositoryView {
+        url: bucket.bucket.to_string(),
+        endpoint: bucket.endpoint.as_deref().map(redact::uri),
+        region: bucket.region.clone(),
+        ca_file: bucket.ca_file.as_ref().map(|file| file.display().to_string()),
+        account: bucket.account.clone(),
+        credentials: bucket.secrets.iter().map(|(name, origin)| (*name, origin.describe())).collect(),
+        limits: is_limited
+            .then(|| LimitsView { requests_per_second, mbytes_per_second: bytes_per_second.map(|bytes| bytes / 1e6) }),
+    }
+}
+
+fn source_view(source: &SourceConfig) -> SourceView<'_> {
+    SourceView { kind: source.kind, uri: shown_uri(&source.uri), include: &source.include, tenants: &source.tenants }
+}
+
+fn shown_uri(origin: &Origin) -> String {
+    match origin.known() {
+        Some(uri) => redact::uri(uri.expose()),
+        None => origin.describe(),
+    }
 }

@@ -26,7 +26,7 @@ fn problems(yaml: &str) -> Vec<String> {
 #[test]
 fn the_example_of_the_contract_works_as_it_stands() {
     let config = sound(EXAMPLE, &[]);
-    assert_eq!(config.repository, Repository::Folder("/etc/b/./archive".into()));
+    assert_eq!(config.repository.place(), "/etc/b/./archive");
     assert_eq!(config.keyring.file, Path::new("/etc/b/./backstay.keys"));
     let shop = config.source("shop").unwrap();
     assert_eq!(shop.uri.read().unwrap().expose(), "mongodb://127.0.0.1:27017/?replicaSet=rs0");
@@ -54,7 +54,7 @@ fn variables_win_over_the_file() {
             ("BACKSTAY_PASSPHRASE", "open"),
         ],
     );
-    assert_eq!(config.repository, Repository::Folder("here".into()));
+    assert_eq!(config.repository.place(), "here");
     assert_eq!(config.keyring.file, Path::new("keys"));
     assert_eq!(config.keyring.passphrase.unwrap().read().unwrap().expose(), "open");
     assert_eq!(config.sources["shop"].uri.read().unwrap().expose(), "mongodb://10.0.0.9");
@@ -64,7 +64,7 @@ fn variables_win_over_the_file() {
 fn a_secret_need_not_be_in_the_file() {
     let yaml = "repository: {url: 'file:///a'}\nsources:\n  a-b: {kind: mongodb, uri_command: printf mongodb://x}\n";
     let config = sound(yaml, &[]);
-    assert_eq!(config.repository, Repository::Folder("/a".into()));
+    assert_eq!(config.repository.place(), "/a");
     assert_eq!(config.keyring.file, Path::new("/etc/b/backstay.keys"));
     assert_eq!(config.sources["a-b"].uri.read().unwrap().expose(), "mongodb://x");
     let shown = View::of(&config).to_yaml().unwrap();
@@ -75,9 +75,51 @@ fn a_secret_need_not_be_in_the_file() {
 }
 
 #[test]
+fn a_bucket_takes_its_settings_from_the_file_and_from_variables() {
+    use backstay_store::Credentials;
+    let yaml = "
+repository:
+  url: s3://bucket/a
+  endpoint: https://minio.internal:9000
+  access_key_id: in-the-file
+  secret_access_key_command: printf hidden
+  limits: {mbytes_per_second: 2.5}
+sources: {a: {kind: mongodb, uri: mongodb://x}}
+";
+    let variables = [
+        ("BACKSTAY_REPOSITORY_ACCESS_KEY_ID", "ann"),
+        ("BACKSTAY_REPOSITORY_LIMITS_REQUESTS_PER_SECOND", "40"),
+        ("AWS_REGION", "eu-central-1"),
+        ("AZURE_CLIENT_ID", "another's"),
+    ];
+    let config = sound(yaml, &variables);
+    assert_eq!(config.repository.place(), "s3://bucket/a");
+    let Repository::Bucket(bucket) = &config.repository else { panic!("{:?}", config.repository) };
+    let settings = bucket.settings().unwrap();
+    assert!(
+        matches!(&settings.credentials, Credentials::Keys { id, secret, token: None } if id == "ann" && secret == "hidden")
+    );
+    assert_eq!((settings.limits.requests_per_second, settings.limits.bytes_per_second), (Some(40.0), Some(2.5e6)));
+    assert_eq!(settings.variables, [("AWS_REGION".to_owned(), "eu-central-1".to_owned())]);
+    let shown = View::of(&config).to_yaml().unwrap();
+    assert!(shown.contains("from a command (repository.secret_access_key_command)"), "{shown}");
+    assert!(!shown.contains("hidden") && !shown.contains("in-the-file"), "{shown}");
+
+    let yaml = "
+repository: {url: 'az://container', account: shop, sas_token: sv=1}
+sources: {a: {kind: mongodb, uri: mongodb://x}}
+";
+    let config = sound(yaml, &[]);
+    let Repository::Bucket(bucket) = &config.repository else { panic!("{:?}", config.repository) };
+    let settings = bucket.settings().unwrap();
+    assert!(matches!(settings.credentials, Credentials::Account { key: None, sas: Some(_), .. }));
+    assert!(!format!("{settings:?}").contains("sv=1"));
+}
+
+#[test]
 fn every_problem_is_named_with_its_place() {
     let yaml = "
-repository: {url: 's3://bucket/a'}
+repository: {url: 's3://bucket/a', access_key_id: a, sas_token: b, limits: {requests_per_second: 0}}
 keyring: {passphrase_file: a, passphrase_command: b}
 sources:
   a_b: {kind: mongodb, uri: 'http://x'}
@@ -87,7 +129,9 @@ sources:
     assert_eq!(
         problems(yaml),
         [
-            "repository.url: this version cannot keep an archive at s3://; use file:PATH",
+            "repository.sas_token: it means nothing for s3://",
+            "repository.access_key_id: it goes together with secret_access_key",
+            "repository.limits.requests_per_second: it is not a number above 0",
             "keyring: both keyring.passphrase_file and keyring.passphrase_command are set; keep one of them",
             "sources.a_b: its variable BACKSTAY_SOURCES_A_B_URI is that of the source a-b as well",
             "sources.c d: a source's name is 1 to 63 letters, digits, hyphens and underscores",

@@ -33,6 +33,12 @@ impl From<backstay_engine::Error> for Failure {
                 "what was written before stays and running it again goes on from there; --on-conflict skip leaves such \
                  records alone, --on-conflict overwrite writes over them",
             ),
+            Error::NotUndoable { .. } => Failure::failed(message)
+                .hint("backstay restores ID shows what it did; a restore as of just before brings that back"),
+            Error::ChangedSince { .. } => Failure::failed(message).hint(
+                "nothing was written; --on-conflict skip leaves such records alone and takes back the rest, --on-conflict \
+                 overwrite writes over them",
+            ),
             Error::Shredded { .. } => {
                 Failure::new(Exit::WrongKey, message).hint("name other tenants, or none: then it is left out")
             }
@@ -70,9 +76,17 @@ impl From<backstay_archive::Error> for Failure {
                 let failure = Failure::from(source);
                 Failure { message: format!("{object}: {}", failure.message), ..failure }
             }
+            Error::Cut { .. } => Failure::new(Exit::CheckFailed, message).hint(
+                "bring the archive back from a copy that has it; if it was put back on purpose, remove the file that is \
+                 named: what is found then counts from there on",
+            ),
             Error::Conflict(_) => {
                 Failure::new(Exit::Locked, message).hint("another process is at work here; try again")
             }
+            Error::Held { .. } => Failure::new(Exit::Locked, message)
+                .hint("stop that capture, or wait until it has been silent for 90 seconds"),
+            Error::Fenced { .. } => Failure::new(Exit::Locked, message)
+                .hint("nothing is lost: the other process captures again what this one held"),
             Error::Store(error) => error.into(),
             Error::Ledger(_) => Failure::failed(message).hint("backstay verify SOURCE tells more"),
         }
@@ -132,9 +146,12 @@ impl From<backstay_store::Error> for Failure {
         use backstay_store::Error;
         let message = error.to_string();
         match error {
-            Error::Denied { .. } => {
-                Failure::failed(message).hint("run Backstay as the user who owns the repository, or grant the access")
-            }
+            Error::NoBucket { .. } => Failure::new(Exit::NoRepository, message)
+                .hint("make the bucket first (Backstay makes none), or correct repository.url"),
+            Error::Denied { .. } => Failure::failed(message).hint(
+                "run Backstay as the user who owns the repository, or grant the access; backstay config show tells where \
+                 the credentials come from",
+            ),
             Error::Full { .. } => {
                 Failure::failed(message).hint("nothing that was committed is lost; make room and run it again")
             }

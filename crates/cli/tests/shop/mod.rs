@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use backstay_testkit::{Backstay, Options, ReplicaSet, Run, require_mongod};
+use backstay_testkit::{Backstay, Options, ReplicaSet, Run, require_mongod, shop_configuration};
 use bson::{Bson, Document, Timestamp, doc};
 use mongodb::Client;
 
@@ -34,11 +34,8 @@ pub fn program(uri: &str) -> Backstay {
 }
 
 pub fn yaml(uri: &str) -> String {
-    format!(
-        "repository:\n  url: file:./archive\nkeyring:\n  file: ./backstay.keys\nsources:\n  shop:\n    kind: mongodb\n    \
-         uri: {uri}\n    include: [\"shop.*\", \"tenant_*.*\"]\n    tenants:\n      - {{ ns: \"shop.*\", field: tenant }}\n      \
-         - {{ ns: \"tenant_{{id}}.*\" }}\n      - {{ ns: \"*\", fixed: shared }}\n"
-    )
+    let tenants = ["ns: \"shop.*\", field: tenant", "ns: \"tenant_{id}.*\"", "ns: \"*\", fixed: shared"];
+    shop_configuration(uri, &["shop.*", "tenant_*.*"], &tenants)
 }
 
 impl Shop {

@@ -10,40 +10,6 @@ use mongodb::Client;
 /// Documents of every collection by name, ascending by their bytes. Empty collections are left out.
 pub type Content = BTreeMap<String, Vec<Vec<u8>>>;
 
-/// A small seeded generator (SplitMix64).
-#[derive(Clone)]
-pub struct Chance(pub u64);
-
-impl Chance {
-    pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.number() % limit as u64).unwrap()
-    }
-
-    pub fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    pub fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
-        from[self.below(from.len())]
-    }
-}
-
-/// How many times larger than usual a run is: 1, or what `BACKSTAY_SOAK` says.
-pub fn soak() -> usize {
-    match std::env::var("BACKSTAY_SOAK") {
-        Ok(times) if !times.is_empty() && times != "0" => times.parse::<usize>().unwrap_or(10).max(10),
-        _ => 1,
-    }
-}
-
 pub fn tick(text: &str) -> Timestamp {
     let (time, increment) = text.split_once(':').unwrap();
     Timestamp { time: time.parse().unwrap(), increment: increment.parse().unwrap() }

@@ -1,9 +1,13 @@
-//! Writing a complete base: several pieces are read at a time, and each full segment is stored and committed while the
-//! next is collected.
+//! Writing a complete base: several pieces are read at a time, and while a segment is collected, the one before is
+//! encoded, and the one before that stored.
+//!
+//! ```text
+//!   lanes ──▶ collect n+2 ──▶ encode n+1 (all cores) ──▶ store n (disk or network) ──▶ commit, in order
+//! ```
 
 use std::sync::Arc;
 
-use backstay_archive::{BaseSegment, BaseWriter, Vault};
+use backstay_archive::{BaseSegment, BaseWriter, EncodedBase, Vault};
 use backstay_ledger::Fact;
 use backstay_model::{IdRange, Incarnation, Interpreter, RecordBatch, Tenant, Tick, crash_point};
 use backstay_source::{Error as SourceError, Namespace, Source};
@@ -15,8 +19,13 @@ use crate::monitor::Meter;
 use crate::scan::{Clock, RangeScan};
 use crate::{Error, Monitor, Result};
 
-/// A segment that was stored, or none when there was nothing to store.
-type Stored = Result<Option<BaseSegment>, backstay_archive::Error>;
+/// Segments on their way to the ledger, at most one in each stage.
+#[derive(Default)]
+struct Belt {
+    /// `None` when there was nothing to encode.
+    encoding: JoinSet<backstay_archive::Result<Option<EncodedBase>>>,
+    storing: JoinSet<backstay_archive::Result<BaseSegment>>,
+}
 
 /// Writing a complete base.
 pub(super) struct BaseJob<'a> {
@@ -41,7 +50,7 @@ impl BaseJob<'_> {
     ) -> Result<()> {
         let mut writer = BaseWriter::new(self.vault, self.scan);
         self.push_definitions(&mut writer, namespaces, from);
-        let mut storing: JoinSet<Stored> = JoinSet::new();
+        let mut belt = Belt::default();
         let mut queue = work.into_iter();
         let mut open: Vec<Lane<'_>> = Vec::new();
         loop {
@@ -83,11 +92,12 @@ impl BaseJob<'_> {
                         writer.cover(lane.namespace.incarnation, range);
                     }
                 }
-                self.store(&mut writer, &mut storing).await?;
+                self.hand_over(&mut writer, &mut belt).await?;
             }
         }
-        self.store(&mut writer, &mut storing).await?;
-        self.commit_stored(&mut storing).await
+        self.hand_over(&mut writer, &mut belt).await?;
+        self.store_encoded(&mut belt).await?;
+        self.commit_stored(&mut belt).await
     }
 
     /// Definitions are kept as of the tick from which the feed is held: changes after it are applied on top, and applying
@@ -145,22 +155,32 @@ impl BaseJob<'_> {
         }
     }
 
-    /// Hands what was collected over to be stored, after the segment before has been committed.
-    async fn store(&mut self, writer: &mut BaseWriter, storing: &mut JoinSet<Stored>) -> Result<()> {
-        self.commit_stored(storing).await?;
-        storing.spawn(writer.write());
+    /// Hands what was collected over to be encoded, once the segment before has been.
+    async fn hand_over(&mut self, writer: &mut BaseWriter, belt: &mut Belt) -> Result<()> {
+        self.store_encoded(belt).await?;
+        belt.encoding.spawn(writer.encode());
         Ok(())
     }
 
-    async fn commit_stored(&mut self, storing: &mut JoinSet<Stored>) -> Result<()> {
-        while let Some(stored) = storing.join_next().await {
-            let stored = stored.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-            crash_point("backup.segment-stored");
-            if let Some(segment) = stored {
-                self.report.stored_bytes += segment.info.bytes;
-                self.vault.commit(|_| Ok(vec![Fact::SegmentAdded(segment.info.clone())])).await?;
-                crash_point("backup.segment-committed");
+    /// Waits for the segment that is being encoded and has it stored, once the segment before has been committed.
+    async fn store_encoded(&mut self, belt: &mut Belt) -> Result<()> {
+        while let Some(encoded) = belt.encoding.join_next().await {
+            let encoded = encoded.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+            self.commit_stored(belt).await?;
+            if let Some(encoded) = encoded {
+                belt.storing.spawn(encoded.store());
             }
+        }
+        Ok(())
+    }
+
+    async fn commit_stored(&mut self, belt: &mut Belt) -> Result<()> {
+        while let Some(stored) = belt.storing.join_next().await {
+            let segment = stored.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+            crash_point("backup.segment-stored");
+            self.report.stored_bytes += segment.info.bytes;
+            self.vault.commit(|_| Ok(vec![Fact::SegmentAdded(segment.info.clone())])).await?;
+            crash_point("backup.segment-committed");
         }
         Ok(())
     }

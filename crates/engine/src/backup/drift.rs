@@ -35,6 +35,8 @@ pub(super) struct DriftJob<'a> {
     pub meter: Meter,
     pub report: BackupReport,
     pub differences: u64,
+    /// Records of the same content are looked at as well: the tenant rules may have changed.
+    pub reassign: bool,
 }
 
 impl DriftJob<'_> {
@@ -124,7 +126,7 @@ impl DriftJob<'_> {
             self.report.source_bytes += bytes;
             self.meter.add(batch.len() as u64, bytes);
             let mut found = Found::default();
-            let mut sink = |pair: Pair<'_>| found.take(pair, namespace, self.interpreter.as_ref());
+            let mut sink = |pair: Pair<'_>| found.take(pair, namespace, self.interpreter.as_ref(), self.reassign);
             comparison.batch(&batch, &mut sink);
             if !more {
                 comparison.rest(&mut sink);
@@ -209,7 +211,7 @@ struct Found {
 }
 
 impl Found {
-    fn take(&mut self, pair: Pair<'_>, namespace: &Namespace, interpreter: &dyn Interpreter) {
+    fn take(&mut self, pair: Pair<'_>, namespace: &Namespace, interpreter: &dyn Interpreter, reassign: bool) {
         match pair {
             Pair::Archived { tenant, id, .. } => self.gone.push((tenant.clone(), id.to_vec())),
             Pair::Live { id, image } => self.changed.push(id, image),
@@ -221,7 +223,16 @@ impl Found {
                 }
                 self.changed.push(id, live);
             }
-            Pair::Same => {}
+            // Of the same content, and yet another tenant's by the rules that hold now.
+            Pair::Same { tenant, id, image } if reassign => {
+                let mut scratch = String::new();
+                if interpreter.tenant(&namespace.name, image, &mut scratch) != tenant.as_str() {
+                    self.gone.push((tenant.clone(), id.to_vec()));
+                    self.moved += 1;
+                    self.changed.push(id, image);
+                }
+            }
+            Pair::Same { .. } => {}
         }
     }
 }

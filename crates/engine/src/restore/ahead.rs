@@ -19,7 +19,7 @@ use crate::capture::only_stream;
 use crate::{Error, Monitor, Result};
 
 /// What a preview reads.
-pub(super) struct Sight {
+pub(crate) struct Sight {
     pub snapshot: Snapshot,
     /// Up to where every change is known.
     pub through: Tick,
@@ -42,7 +42,7 @@ impl Sight {
 }
 
 /// Reads the archive as it would be if everything that `source` has committed were captured. Writes nothing.
-pub(super) async fn look(
+pub(crate) async fn look(
     vault: &Vault,
     source: &dyn Source,
     interpreter: Arc<dyn Interpreter>,

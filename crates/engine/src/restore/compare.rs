@@ -58,7 +58,7 @@ impl Job<'_> {
         let mut extra = RecordBatch::default();
         let mut unchanged = 0;
         let mut sink = |pair: Pair<'_>| match pair {
-            Pair::Same => unchanged += 1,
+            Pair::Same { .. } => unchanged += 1,
             Pair::Archived { id, image, .. } => missing.push(id, image),
             Pair::Live { id, image } => extra.push(id, image),
             Pair::Different { id, archived, live, .. } => {

@@ -129,22 +129,30 @@ impl Job<'_> {
     }
 
     fn wanted_image<'r>(&self, id: &[u8], then: &BTreeMap<&[u8], (&Tenant, &'r [u8])>) -> Wanted<'r> {
-        let selection = self.selection();
-        match then.get(id) {
-            // With shredded tenants about, what is not found may be there and unreadable.
-            None if !selection.without.is_empty() => Wanted::NotSelected,
-            None => Wanted::Nothing,
-            Some((tenant, image)) => {
-                let selected = selection.has_tenant(tenant.as_str())
-                    && selection.predicate.as_ref().is_none_or(|predicate| predicate(image));
-                if selected { Wanted::Image(image) } else { Wanted::NotSelected }
-            }
+        wanted_image(self.selection(), id, then)
+    }
+}
+
+/// What a rewind of `selection` makes of the record with this id, by the records of `then`.
+pub(crate) fn wanted_image<'r>(
+    selection: &Selection,
+    id: &[u8],
+    then: &BTreeMap<&[u8], (&Tenant, &'r [u8])>,
+) -> Wanted<'r> {
+    match then.get(id) {
+        // With shredded tenants about, what is not found may be there and unreadable.
+        None if !selection.without.is_empty() => Wanted::NotSelected,
+        None => Wanted::Nothing,
+        Some((tenant, image)) => {
+            let selected = selection.has_tenant(tenant.as_str())
+                && selection.predicate.as_ref().is_none_or(|predicate| predicate(image));
+            if selected { Wanted::Image(image) } else { Wanted::NotSelected }
         }
     }
 }
 
 /// What should stand under an id.
-enum Wanted<'r> {
+pub(crate) enum Wanted<'r> {
     Image(&'r [u8]),
     /// No such record.
     Nothing,
@@ -152,6 +160,6 @@ enum Wanted<'r> {
     NotSelected,
 }
 
-fn by_record(loaded: &Loaded) -> BTreeMap<&[u8], (&Tenant, &[u8])> {
+pub(crate) fn by_record(loaded: &Loaded) -> BTreeMap<&[u8], (&Tenant, &[u8])> {
     loaded.iter().map(|(tenant, id, image)| (id, (tenant, image))).collect()
 }

@@ -14,7 +14,7 @@ const BATCH_LEN: usize = 8 << 20;
 const LANES: usize = 4;
 
 /// A write that owns its bytes.
-pub(super) enum OwnedWrite {
+pub(crate) enum OwnedWrite {
     Insert { id: Vec<u8>, image: Vec<u8> },
     Replace { id: Vec<u8>, expected: Vec<u8>, image: Vec<u8> },
     Delete { id: Vec<u8>, expected: Vec<u8> },
@@ -55,13 +55,13 @@ impl OwnedWrite {
 
 /// What became of the writes.
 #[derive(Default)]
-pub(super) struct Written {
+pub(crate) struct Written {
     pub written: u64,
     pub skipped: u64,
 }
 
 /// Writes one namespace of the target.
-pub(super) struct Writer<'a> {
+pub(crate) struct Writer<'a> {
     target: &'a dyn Target,
     name: String,
     policy: ConflictPolicy,

@@ -183,6 +183,10 @@ impl Target for Meddling {
         self.inner.build_indexes(name, definition).await
     }
 
+    async fn drop_namespace(&self, name: &str) -> Result<()> {
+        self.inner.drop_namespace(name).await
+    }
+
     async fn definition_differences(&self, name: &str, definition: &[u8]) -> Result<Vec<String>> {
         self.inner.definition_differences(name, definition).await
     }

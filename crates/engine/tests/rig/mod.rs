@@ -10,7 +10,7 @@ use std::time::Duration;
 use backstay_archive::{Limits, Repository, Selection, Vault};
 use backstay_engine::{
     BackupOptions, BackupReport, CaptureOptions, CaptureReport, ConflictPolicy, Destination, Monitor, ProofScope,
-    RestoreReport, RestoreRequest, Result, Scope, Until,
+    RestoreReport, RestoreRequest, Result, Scope, Terms, Until,
 };
 use backstay_model::{Incarnation, Tick, World};
 use backstay_seal::Keyring;
@@ -183,6 +183,7 @@ pub fn everything(at: Tick) -> RestoreRequest {
         at,
         scope: Scope::default(),
         scope_words: "everything".to_owned(),
+        terms: Terms::default(),
         destination: Destination::Into { rename: Arc::new(str::to_owned) },
         on_conflict: ConflictPolicy::Abort,
         proof: ProofScope::Changed,

@@ -1,7 +1,7 @@
 //! A collection's definition, in one form wherever it comes from.
 //!
 //! ```text
-//!   { ns: "shop.orders", uuid: UUID, type: "collection" | "view" | "timeseries",
+//!   { ns: "shop.orders", uuid: UUID, type: "collection" | "view" | "timeseries", lost: "why", or not at all,
 //!     options: { sorted by name }, indexes: [ { v, key, name, the rest sorted by name }, … sorted by name ] }
 //! ```
 //!
@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use backstay_model::{NamespaceInfo, NamespaceKind, Operator};
 
 use crate::interpret::raw::{self, Element, Result, kind, malformed};
+use crate::interpret::scope::{ROLES, USERS};
 
 /// `renameCollection`: the name moves.
 pub const RENAME: Operator = Operator(16);
@@ -38,6 +39,8 @@ type Fields = BTreeMap<Vec<u8>, Value>;
 pub struct Definition {
     ns: String,
     uuid: [u8; 16],
+    /// Why the records cannot be told any more, until a scan shows them and the definition anew.
+    lost: Option<String>,
     options: Fields,
     /// By name.
     indexes: BTreeMap<Vec<u8>, Fields>,
@@ -54,12 +57,21 @@ pub fn build<'a>(
     options: &[u8],
     indexes: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<Vec<u8>> {
-    let mut definition =
-        Definition { ns: ns.to_owned(), uuid: *uuid, options: options_of(options)?, indexes: BTreeMap::new() };
+    let options = options_of(options)?;
+    let mut definition = Definition { ns: ns.to_owned(), uuid: *uuid, lost: None, options, indexes: BTreeMap::new() };
     for index in indexes {
         definition.add_index(index)?;
     }
     definition.to_bytes()
+}
+
+/// The definition of the collection `ns` when all that is known of it is that its records cannot be told, and `why`.
+///
+/// # Errors
+/// When it would exceed what a document can hold.
+pub fn lost(ns: &str, uuid: &[u8; 16], why: &str) -> Result<Vec<u8>> {
+    let (options, indexes) = (Fields::new(), BTreeMap::new());
+    Definition { ns: ns.to_owned(), uuid: *uuid, lost: Some(why.to_owned()), options, indexes }.to_bytes()
 }
 
 /// Applies an edit, the field `o` of its oplog entry, to a definition and writes the new one into `out`, which is
@@ -83,15 +95,24 @@ pub fn describe(definition: &[u8]) -> Result<NamespaceInfo> {
         Some(ns) => ns.to_owned(),
         None => return Err(malformed("definition", "it has no name")),
     };
-    Ok(NamespaceInfo { kind: kind_of(&name), name })
+    let lost = raw::find(definition, b"lost")?.and_then(|why| why.as_str()).map(str::to_owned);
+    Ok(NamespaceInfo { kind: kind_of(&name, definition)?, name, lost })
 }
 
-/// What stands behind a namespace: every database keeps its views in one collection.
-pub fn kind_of(ns: &str) -> NamespaceKind {
-    match ns.split_once('.') {
-        Some((_, "system.views")) => NamespaceKind::Views,
-        _ => NamespaceKind::Collection,
+/// What stands behind a namespace, by its name and its definition: every database keeps its views in one collection.
+fn kind_of(ns: &str, definition: &[u8]) -> Result<NamespaceKind> {
+    if matches!(ns, USERS | ROLES) {
+        return Ok(NamespaceKind::Accounts);
     }
+    if let Some((_, "system.views")) = ns.split_once('.') {
+        return Ok(NamespaceKind::Views);
+    }
+    let options = raw::find(definition, b"options")?.and_then(|options| options.as_document());
+    let capped = match options {
+        Some(options) => raw::find(options, b"capped")?.is_some_and(|capped| capped.is_true()),
+        None => false,
+    };
+    Ok(if capped { NamespaceKind::Ordered } else { NamespaceKind::Collection })
 }
 
 impl Definition {
@@ -101,13 +122,13 @@ impl Definition {
     /// When it is malformed.
     pub fn read(bytes: &[u8]) -> Result<Definition> {
         let wrong = |why: &str| malformed("definition", why);
-        let ns = describe(bytes)?.name;
+        let NamespaceInfo { name: ns, lost, .. } = describe(bytes)?;
         let uuid = raw::find(bytes, b"uuid")?.and_then(|uuid| uuid.as_binary()?.1.try_into().ok());
         let uuid = uuid.ok_or_else(|| wrong("it has no UUID"))?;
         let options = raw::find(bytes, b"options")?.and_then(|options| options.as_document());
         let options = options_of(options.ok_or_else(|| wrong("it has no options"))?)?;
         let indexes = raw::find(bytes, b"indexes")?.and_then(|indexes| indexes.as_array());
-        let mut definition = Definition { ns, uuid, options, indexes: BTreeMap::new() };
+        let mut definition = Definition { ns, uuid, lost, options, indexes: BTreeMap::new() };
         for index in raw::elements(indexes.ok_or_else(|| wrong("it has no indexes"))?)? {
             definition.add_index(index?.as_document().ok_or_else(|| wrong("an index is not a document"))?)?;
         }
@@ -126,6 +147,9 @@ impl Definition {
         uuid.extend_from_slice(&self.uuid);
         raw::put(&mut out, kind::BINARY, b"uuid", &uuid);
         raw::put_string(&mut out, b"type", self.type_name())?;
+        if let Some(why) = &self.lost {
+            raw::put_string(&mut out, b"lost", why)?;
+        }
         let options = raw::put_document(&mut out, kind::DOCUMENT, b"options");
         for (name, (kind, value)) in &self.options {
             raw::put(&mut out, *kind, name, value);

@@ -60,6 +60,12 @@ impl Pattern {
         matches(&self.parts, name)
     }
 
+    /// True when all names that match begin with this text, because the pattern does.
+    pub fn begins_with(&self, text: &str) -> bool {
+        let mut parts = self.parts.iter();
+        text.chars().all(|expected| parts.next() == Some(&Part::Char(expected)))
+    }
+
     /// True when a namespace of this database could match.
     pub fn covers_database(&self, database: &str) -> bool {
         let dot = self.parts.iter().position(|part| matches!(part, Part::Char('.') | Part::AnyText));

@@ -9,10 +9,23 @@ use crate::interpret::oplog::{database, is_internal};
 use crate::interpret::pattern::Pattern;
 use crate::interpret::tenants::{Owner, Rules};
 
+/// Where a server keeps its users.
+pub const USERS: &str = "admin.system.users";
+/// Where a server keeps the roles that were made.
+pub const ROLES: &str = "admin.system.roles";
+
+/// The name that people know a namespace by, where that is another: the records of the time series `shop.weather` are
+/// those of `shop.system.buckets.weather`.
+pub fn common_name(ns: &str) -> Option<String> {
+    let (database, collection) = ns.split_once('.')?;
+    Some(format!("{database}.{}", collection.strip_prefix("system.buckets.")?))
+}
+
 /// Names that are remembered; beyond that, patterns are matched again each time.
 const REMEMBERED: usize = 100_000;
 
-/// Which namespaces are protected. The server's own databases never are.
+/// Which namespaces are protected. Of the server's own databases only users and roles can be, where a pattern names them
+/// by their database.
 #[derive(Clone, Debug, Default)]
 pub struct Include(Vec<Pattern>);
 
@@ -31,9 +44,14 @@ impl Include {
     ///
     /// The server fills temporary collections and renames them over their targets (`$out`, `convertToCapped`,
     /// renaming across databases, re-sharding): a temporary one is protected when anything of its database is.
+    /// The name of a time series stands for its buckets.
     pub fn contains(&self, ns: &str) -> bool {
         if is_internal(ns) {
-            return false;
+            let asked = |pattern: &&Pattern| pattern.begins_with("admin.");
+            return matches!(ns, USERS | ROLES) && self.0.iter().filter(asked).any(|it| it.matches(ns).is_some());
+        }
+        if common_name(ns).is_some_and(|series| self.0.iter().any(|pattern| pattern.matches(&series).is_some())) {
+            return true;
         }
         let collection = ns.split_once('.').map_or("", |(_, collection)| collection);
         let temporary = collection.starts_with("tmp") || collection.starts_with("system.resharding.");

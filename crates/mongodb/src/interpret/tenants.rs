@@ -8,7 +8,7 @@
 //! A rule names the namespaces it is for, by a pattern, and where the tenant's name comes from: a field of the record, the
 //! part of the namespace's name that `{id}` captures, or a constant. A record without a usable value in a rule's field goes
 //! to the next rule that is for its namespace; a record that no rule assigns is
-//! [`Tenant::UNASSIGNED_NAME`]'s. Definitions of views are nobody's in particular: they are `_views`'.
+//! [`Tenant::UNASSIGNED_NAME`]'s. A rule for a time series is for its buckets. Definitions of views are nobody's in particular: they are `_views`'.
 
 use std::borrow::Cow;
 
@@ -17,6 +17,7 @@ use backstay_model::Tenant;
 use crate::interpret::extjson;
 use crate::interpret::pattern::Pattern;
 use crate::interpret::raw::{self, Element, Result, kind};
+use crate::interpret::scope::common_name;
 
 /// The tenant that definitions of views are kept under.
 pub const VIEWS: &str = "_views";
@@ -81,9 +82,11 @@ impl Rules {
         if ns.split_once('.').is_some_and(|(_, collection)| collection == "system.views") {
             return Owner { fields: Vec::new(), otherwise: Tenant::new(VIEWS) };
         }
+        let series = common_name(ns);
         let mut fields = Vec::new();
         for (pattern, origin) in &self.0 {
-            let Some(captured) = pattern.matches(ns) else { continue };
+            let by_series = || series.as_deref().and_then(|series| pattern.matches(series));
+            let Some(captured) = pattern.matches(ns).or_else(by_series) else { continue };
             let name = match origin {
                 Origin::Field(path) => {
                     fields.push(path.split('.').map(|part| part.as_bytes().into()).collect());

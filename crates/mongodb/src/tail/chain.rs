@@ -44,6 +44,21 @@ pub(super) async fn prepared(connection: &Connection, position: Tick) -> Result<
     Ok(prepared.collect())
 }
 
+/// The entry at `at` on whichever member still holds it.
+async fn elsewhere(connection: &Connection, at: Tick) -> Result<Option<RawDocumentBuf>> {
+    for (number, (_, member)) in connection.members().await?.into_iter().enumerate() {
+        match connection.oplog().find_one(doc! { "ts": timestamp(at) }).selection_criteria(member).await {
+            Ok(Some(entry)) => return Ok(Some(entry)),
+            Ok(None) => {}
+            Err(error) => match translate(FOLLOWING, &error) {
+                Error::Unavailable { .. } if number > 0 => {}
+                other => return Err(other),
+            },
+        }
+    }
+    Ok(None)
+}
+
 /// The pieces of a transaction from its first to the one at `last`. `fallback` is where to resume when its first piece
 /// is the oldest entry that there is.
 pub(super) async fn fetch(connection: &Connection, last: Tick, fallback: Tick) -> Result<Chain> {
@@ -53,7 +68,11 @@ pub(super) async fn fetch(connection: &Connection, last: Tick, fallback: Tick) -
     let (mut at, mut first, mut prepared) = (last, last, None);
     while at > Tick::ZERO {
         let found = oplog.find_one(doc! { "ts": timestamp(at) }).selection_criteria(connection.read.clone()).await;
-        let Some(piece) = found.map_err(|error| lost(&error))? else {
+        let found = match found.map_err(|error| lost(&error))? {
+            None => elsewhere(connection, at).await?,
+            found => found,
+        };
+        let Some(piece) = found else {
             return Err(Error::RolledOver { wanted: at, oldest: connection.oldest().await? });
         };
         let bytes = piece.into_bytes();

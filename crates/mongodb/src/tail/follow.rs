@@ -1,4 +1,7 @@
 //! Opening a cursor on the oplog at a position, and making sure that it continues there.
+//!
+//! Members keep oplogs of different lengths: one that was synchronised anew holds nothing from before. So a position is
+//! lost only when neither the primary nor any secondary that can be reached holds it any more.
 
 use std::time::Duration;
 
@@ -6,7 +9,7 @@ use backstay_model::Tick;
 use backstay_source::{Error, Result};
 use bson::doc;
 use futures::StreamExt as _;
-use mongodb::options::CursorType;
+use mongodb::options::{CursorType, SelectionCriteria};
 use mongodb::raw_batch_cursor::RawBatch;
 
 use super::{FOLLOWING, WAIT};
@@ -28,8 +31,30 @@ pub(super) struct Opened {
     pub(super) first: RawBatch,
 }
 
-/// Opens the oplog at `position`.
+/// Opens the oplog at `position`, on the member that reads go to, or on any other that still holds it.
 pub(super) async fn open(connection: &Connection, position: Tick) -> Result<Opened> {
+    let lost = match open_on(connection, &connection.read, position).await {
+        Err(lost @ Error::RolledOver { .. }) => lost,
+        opened => return opened,
+    };
+    for (number, (member, criteria)) in connection.members().await?.into_iter().enumerate() {
+        match open_on(connection, &criteria, position).await {
+            Ok(opened) => {
+                tracing::info!(%position, member, "another member's oplog reaches further back; reading from there");
+                return Ok(opened);
+            }
+            Err(Error::RolledOver { .. }) => {}
+            // A secondary may be gone for good: a gap that is named is better than a capture that waits for it for ever.
+            Err(error @ Error::Unavailable { .. }) if number > 0 => {
+                tracing::warn!(%error, member, "it cannot be asked whether its oplog reaches further back");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(lost)
+}
+
+async fn open_on(connection: &Connection, member: &SelectionCriteria, position: Tick) -> Result<Opened> {
     let find = doc! {
         "find": "oplog.rs",
         "filter": { "ts": { "$gte": timestamp(position) } },
@@ -44,7 +69,7 @@ pub(super) async fn open(connection: &Connection, position: Tick) -> Result<Open
             .database("local")
             .run_cursor_command(find.clone())
             .cursor_type(CursorType::TailableAwait)
-            .selection_criteria(connection.read.clone())
+            .selection_criteria(member.clone())
             .batch_size(ENTRIES)
             .max_time(WAIT)
             .batch()

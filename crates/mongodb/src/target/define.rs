@@ -78,6 +78,17 @@ impl Connection {
         self.define(database, command.finish()?, &format!("building the indexes {} of {name}", names.join(", "))).await
     }
 
+    /// Drops the namespace `name`, if there is one; a time series goes with its buckets.
+    pub(crate) async fn drop_namespace(&self, name: &str) -> Result<()> {
+        if self.listed(name).await?.is_none() {
+            return Ok(());
+        }
+        let (database, collection) = cut(name)?;
+        let collection = collection.strip_prefix(BUCKETS).unwrap_or(collection);
+        let command = Command::new(&doc! { "drop": collection, "writeConcern": majority() })?;
+        self.define(database, command.finish()?, &format!("dropping {name}")).await
+    }
+
     /// In which respects `name` differs from a definition.
     pub(crate) async fn definition_differences(&self, name: &str, definition: &[u8]) -> Result<Vec<String>> {
         if views::holds_views(name) {

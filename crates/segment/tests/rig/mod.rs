@@ -4,8 +4,8 @@
 use backstay_model::{Body, Operator, Tick, Version};
 use backstay_seal::{DataKey, KeyId, Secret};
 use backstay_segment::{
-    BlockCursor, BlockOpener, Entry, Error, FORMAT, Header, IndexPage, PartWriter, RunDirectory, RunWriter, Shape,
-    TailBlock, TailWriter, Trailer,
+    BlockCursor, BlockOpener, Entry, Error, FORMAT, Header, IndexPage, PartBench, PartWriter, RunDirectory, RunWriter,
+    Shape, TailBlock, TailWriter, Trailer,
 };
 
 /// One version of a run: key, version, body.
@@ -39,9 +39,10 @@ pub fn header(shape: Shape) -> Header {
 pub fn write_run(shape: Shape, tenants: &[Vec<Row>]) -> Vec<u8> {
     let header = header(shape);
     let mut run = RunWriter::new(header);
+    let mut bench = PartBench::new().unwrap();
     for (number, rows) in tenants.iter().enumerate() {
         let name = format!("t{number}");
-        let mut part = PartWriter::new(&header, &name, &tenant_key(number), 1, shape == Shape::Base).unwrap();
+        let mut part = PartWriter::new(&header, &name, &tenant_key(number), &mut bench, shape == Shape::Base).unwrap();
         for (key, version, body) in rows {
             part.push(&Entry { key, version: *version, body: body.as_ref() }).unwrap();
         }

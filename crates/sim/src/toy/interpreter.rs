@@ -78,7 +78,7 @@ impl Interpreter for ToyInterpreter {
         let name = record
             .get("name")
             .ok_or(InterpretError::Malformed { what: "toy definition", why: "it has no name".to_owned() })?;
-        Ok(NamespaceInfo { name: name.to_owned(), kind: NamespaceKind::Collection })
+        Ok(NamespaceInfo { name: name.to_owned(), kind: NamespaceKind::Collection, lost: None })
     }
 
     fn display_id(&self, id: &[u8]) -> String {

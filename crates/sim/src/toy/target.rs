@@ -40,6 +40,16 @@ impl Target for ToySource {
         Ok(())
     }
 
+    async fn drop_namespace(&self, name: &str) -> Result<()> {
+        self.call("drop a namespace")?;
+        let busy = || Error::Refused { what: format!("drop {name}"), why: "a transaction holds it".to_owned() };
+        let there = self.toy.lock().namespace(name).is_some();
+        match there {
+            true => self.toy.drop_namespace(name).map(drop).ok_or_else(busy),
+            false => Ok(()),
+        }
+    }
+
     async fn definition_differences(&self, name: &str, definition: &[u8]) -> Result<Vec<String>> {
         self.call("compare definitions")?;
         let wanted = Record::parse(definition)?;

@@ -12,7 +12,8 @@ use crate::interpret::{UPDATE_DIFF, UPDATE_PATHS, definition, id, update};
 /// there were.
 ///
 /// # Errors
-/// When the entry is malformed, or [`InterpretError::Unknown`]: records change in a way that cannot be followed.
+/// When the entry is malformed, or [`InterpretError::Unknown`]: records change in a way that cannot be followed, and it
+/// does not say in which collection. Where it does, that collection's definition says from then on that it is lost.
 pub fn changes(
     scope: &Scope,
     entry: &[u8],
@@ -76,7 +77,15 @@ struct Reading<'s> {
 }
 
 impl Reading<'_> {
+    /// What cannot be followed marks its namespace as lost.
     fn operation(&mut self, operation: &Operation<'_>, depth: u32) -> Result<()> {
+        match self.follow(operation, depth) {
+            Err(InterpretError::Unknown { what, name }) => self.lose(operation, what, name),
+            followed => followed,
+        }
+    }
+
+    fn follow(&mut self, operation: &Operation<'_>, depth: u32) -> Result<()> {
         match operation.op {
             "i" | "u" | "d" => self.record(operation),
             "c" => self.command(operation, depth),
@@ -220,6 +229,18 @@ impl Reading<'_> {
         }
     }
 
+    fn lose(&mut self, operation: &Operation<'_>, what: &'static str, name: String) -> Result<()> {
+        match touched(operation)? {
+            Touched::Nothing => Ok(()),
+            Touched::Namespace(ns, _) if !self.scope.namespace(&ns).included => Ok(()),
+            Touched::Namespace(ns, Some(uuid)) => {
+                let definition = definition::lost(&ns, &uuid, &name)?;
+                self.emit_definition(incarnation(&uuid), BodyRef::Image(&definition))
+            }
+            Touched::Namespace(_, None) | Touched::Anything => Err(InterpretError::Unknown { what, name }),
+        }
+    }
+
     fn emit_definition(&mut self, incarnation: Incarnation, body: BodyRef<'_>) -> Result<()> {
         self.id.clear();
         self.id.extend_from_slice(&incarnation.record_id());
@@ -233,6 +254,54 @@ impl Reading<'_> {
         (self.sink)(Change { namespace, name, id: &self.id, version, body, tenant });
         Ok(())
     }
+}
+
+/// What an operation of an unknown kind may have changed.
+enum Touched {
+    Nothing,
+    /// One collection, by its name and UUID.
+    Namespace(String, Option<[u8; 16]>),
+    Anything,
+}
+
+fn touched(operation: &Operation<'_>) -> Result<Touched> {
+    let uuid = operation.ui.copied();
+    if operation.op != "c" {
+        return Ok(match operation.ns.split_once('.') {
+            Some((_, collection)) if collection != "$cmd" => Touched::Namespace(operation.ns.to_owned(), uuid),
+            _ => Touched::Anything,
+        });
+    }
+    let Some(first) = raw::elements(operation.o)?.next().transpose()? else { return Ok(Touched::Anything) };
+    let Some(name) = first.as_str() else { return Ok(Touched::Anything) };
+    let database = database(operation.ns);
+    Ok(match first.name {
+        b"importCollection" => {
+            let found = |name: &[u8]| raw::find(operation.o, name);
+            if found(b"dryRun")?.is_some_and(|dry| dry.is_true()) {
+                return Ok(Touched::Nothing);
+            }
+            // Its UUID stands in the catalog entry that comes with it.
+            let mut inner = found(b"catalogEntry")?.and_then(|entry| entry.as_document());
+            for part in [&b"md"[..], b"options"] {
+                inner = match inner {
+                    Some(document) => raw::find(document, part)?.and_then(|part| part.as_document()),
+                    None => None,
+                };
+            }
+            let imported = match inner {
+                Some(options) => raw::find(options, b"uuid")?.and_then(|found| self::uuid(found).copied()),
+                None => None,
+            };
+            Touched::Namespace(name.to_owned(), uuid.or(imported))
+        }
+        b"renameCollection" => match raw::find(operation.o, b"to")?.and_then(|to| to.as_str()) {
+            Some(to) => Touched::Namespace(to.to_owned(), uuid),
+            None => Touched::Anything,
+        },
+        _ if name.is_empty() => Touched::Anything,
+        _ => Touched::Namespace(format!("{database}.{name}"), uuid),
+    })
 }
 
 fn no_uuid(ns: &str) -> InterpretError {

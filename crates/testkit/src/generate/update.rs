@@ -1,10 +1,9 @@
 //! Random updates of random records.
 
-#![allow(dead_code, reason = "each test uses some of it")]
-
 use bson::{Bson, Document, doc};
 
-use super::generate::{Chance, ODD_NAMES, PLAIN_NAMES, binary, document, number, scalar, text, value};
+use crate::Chance;
+use crate::generate::{ODD_NAMES, PLAIN_NAMES, binary, document, number, scalar, text, value};
 
 /// A record with fields that each operator can work on, and odd ones.
 pub fn record(chance: &mut Chance, id: i32) -> Document {

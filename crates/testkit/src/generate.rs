@@ -1,60 +1,21 @@
-//! Random values and documents, from a seed.
-
+//! Random values, documents and updates of every kind that a server takes, from a seed.
+//!
+//! Small values come often, so that they collide; odd ones often enough that a run meets each: field names with dots and
+//! dollars, numbers at the ends of their ranges, types that few use any more.
 #![allow(
-    dead_code,
     clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test's own tools; each test uses some of them, and a new seed each time"
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "a test's own tool: any bits will do, and what is written here is valid"
 )]
+
+pub mod update;
 
 use bson::{Bson, Document, doc};
 
-/// A small seeded generator (SplitMix64).
-#[derive(Clone)]
-pub struct Chance(pub u64);
+use crate::Chance;
 
-impl Chance {
-    pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, limit: usize) -> usize {
-        (self.number() % limit as u64) as usize
-    }
-
-    pub fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    pub fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
-        from[self.below(from.len())]
-    }
-
-    pub fn small(&mut self) -> i32 {
-        self.below(12) as i32 - 4
-    }
-}
-
-/// The seed of this run: `BACKSTAY_SEED`, or another one each time.
-pub fn seed() -> u64 {
-    let given = std::env::var("BACKSTAY_SEED").ok().and_then(|seed| seed.parse().ok());
-    given.unwrap_or_else(|| {
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
-    })
-}
-
-/// How many times larger than usual the run is: `BACKSTAY_SOAK`.
-pub fn soak() -> usize {
-    match std::env::var("BACKSTAY_SOAK") {
-        Ok(times) if !times.is_empty() && times != "0" => times.parse::<usize>().unwrap_or(10).max(2),
-        _ => 1,
-    }
-}
-
+/// Field names, odd ones among them.
 pub const ODD_NAMES: &[&str] = &[
     "",
     "a",
@@ -83,17 +44,21 @@ pub const ODD_NAMES: &[&str] = &[
     "a field of a longer name",
 ];
 
+/// Field names that an update can address.
 pub const PLAIN_NAMES: &[&str] =
     &["a", "aa", "aaa", "b", "c", "d", "u", "i", "s", "l", "sd", "sa", "s0", "u0", "0", "1", "10", "é"];
 
+/// A short text.
 pub fn text(chance: &mut Chance) -> String {
     (0..chance.below(12)).map(|_| chance.pick(&["a", "b", "z", " ", "\0", "é", "\u{1F600}", ".", "$"])).collect()
 }
 
+/// A decimal number; `text` must be one.
 pub fn decimal(text: &str) -> Bson {
     Bson::Decimal128(text.parse().unwrap())
 }
 
+/// A number of any type.
 pub fn number(chance: &mut Chance) -> Bson {
     match chance.below(9) {
         0 => Bson::Int32(chance.small()),
@@ -133,25 +98,30 @@ pub fn number(chance: &mut Chance) -> Bson {
     }
 }
 
+/// Random bytes.
 pub fn bytes(chance: &mut Chance, length: usize) -> Vec<u8> {
     (0..length).map(|_| chance.number() as u8).collect()
 }
 
+/// Bytes of some subtype.
 pub fn binary(chance: &mut Chance) -> Bson {
     let length = *chance.pick(&[&0, &1, &3, &16, &254, &255, &300]);
     let subtype = *chance.pick(&[&0u8, &2, &5, &9, &128]);
     Bson::Binary(bson::Binary { subtype: subtype.into(), bytes: bytes(chance, length) })
 }
 
+/// An object id.
 pub fn object_id(chance: &mut Chance) -> Bson {
     Bson::ObjectId(bson::oid::ObjectId::from_bytes(std::array::from_fn(|_| chance.number() as u8)))
 }
 
+/// A date, near or far.
 pub fn date(chance: &mut Chance) -> Bson {
     let shift = chance.below(64);
     Bson::DateTime(bson::DateTime::from_millis(chance.number() as i64 >> shift))
 }
 
+/// A timestamp that is not empty.
 pub fn timestamp(chance: &mut Chance) -> Bson {
     Bson::Timestamp(bson::Timestamp { time: chance.below(3) as u32 + 1, increment: chance.number() as u32 })
 }
@@ -184,6 +154,7 @@ pub fn rarity(chance: &mut Chance) -> Bson {
     }
 }
 
+/// A value that holds no others.
 pub fn scalar(chance: &mut Chance) -> Bson {
     match chance.below(16) {
         0..=4 => number(chance),
@@ -198,6 +169,7 @@ pub fn scalar(chance: &mut Chance) -> Bson {
     }
 }
 
+/// A value, nested up to `depth`.
 pub fn value(chance: &mut Chance, depth: usize) -> Bson {
     match chance.below(if depth == 0 { 1 } else { 4 }) {
         1 => Bson::Document(document(chance, depth - 1, ODD_NAMES)),
@@ -206,6 +178,7 @@ pub fn value(chance: &mut Chance, depth: usize) -> Bson {
     }
 }
 
+/// A document with fields of these names, nested up to `depth`.
 pub fn document(chance: &mut Chance, depth: usize, names: &[&str]) -> Document {
     (0..chance.below(7)).map(|_| (chance.pick(names).to_owned(), value(chance, depth))).collect()
 }

@@ -1,0 +1,180 @@
+//! Putting records back that a restore in place wrote.
+//!
+//! A restore's write is told from everybody else's by what it left: of a record that was selected, the first version since
+//! whose content is that of the instant restored, where it was not before. What stood just before it is what comes back,
+//! also when somebody had still changed the record while the restore was on its way to it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use backstay_archive::{Definition, Partition, Selection, View};
+use backstay_model::{RecordBatch, Tick};
+
+use super::Undoing;
+use crate::journal::RunNamespace;
+use crate::monitor::Meter;
+use crate::proof::LiveScope;
+use crate::restore::rewind::{Wanted, by_record, wanted_image};
+use crate::restore::writer::{OwnedWrite, Writer};
+use crate::{ConflictPolicy, Phase, Result};
+
+/// How many live records are fetched at a time.
+const FETCH: usize = 2000;
+
+/// A record that the restore wrote.
+struct Rewritten {
+    id: Vec<u8>,
+    /// What stood before.
+    earlier: Option<Vec<u8>>,
+    /// What the restore made of it.
+    made: Option<Vec<u8>>,
+}
+
+impl Undoing<'_> {
+    /// Puts back what a namespace held before.
+    pub(super) async fn put_back(
+        &mut self,
+        definition: &Definition,
+        namespace: &RunNamespace,
+        before: &View,
+        now: Tick,
+    ) -> Result<()> {
+        let name = &namespace.target;
+        let stood = self.stood_before(before, namespace).await?;
+        let live = self.live(name).map(|live| live.incarnation);
+        let Some(stood) = stood.filter(|stood| live == Some(stood.incarnation)) else {
+            self.conflict(name, String::new(), "it was dropped, renamed or made anew since");
+            return Ok(());
+        };
+        let mut meter = Meter::new(self.monitor, Phase::Compare, None);
+        for partition in before.partitions(stood.incarnation, &Selection::default()).await? {
+            self.monitor.check()?;
+            let rewritten = self.rewritten(definition, &partition, before, now).await?;
+            for chunk in rewritten.chunks(FETCH) {
+                self.put_back_chunk(chunk, name, &partition).await?;
+                meter.add(chunk.len() as u64, 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// The records of a partition that the restore wrote.
+    async fn rewritten(
+        &self,
+        definition: &Definition,
+        partition: &Partition,
+        before: &View,
+        now: Tick,
+    ) -> Result<Vec<Rewritten>> {
+        let selection = &self.request.scope.selection;
+        let picked = Selection { ids: selection.ids.clone(), ..Selection::default() };
+        let since = self.snapshot.since(partition, &picked, before.at(), now).await?;
+        if since.is_empty() {
+            return Ok(Vec::new());
+        }
+        let by_id = Selection { ids: Some(Arc::new(since.keys().cloned().collect())), ..Selection::default() };
+        let restored = Partition { namespace: definition.incarnation, range: partition.range.clone() };
+        let then = self.then.load(&restored, &by_id).await?;
+        let then = by_record(&then);
+        let earlier = before.load(partition, &by_id).await?;
+        let earlier = by_record(&earlier);
+        let scope = self.live_scope(definition);
+        let mut scratch = String::new();
+        let mut rewritten = Vec::new();
+        for (id, versions) in since {
+            let made = match wanted_image(selection, &id, &then) {
+                Wanted::Image(image) => Some(image),
+                Wanted::Nothing => None,
+                Wanted::NotSelected => continue,
+            };
+            let mut prior = earlier.get(id.as_slice()).map(|(_, image)| image.to_vec());
+            for past in self.snapshot.replay(&id, prior.clone(), versions)? {
+                if past.image.as_deref() == made && prior.as_deref() != made {
+                    // Only what was selected when it stood there was deleted by the restore.
+                    let selected = made.is_some() || prior.as_ref().is_some_and(|p| scope.has(&id, p, &mut scratch));
+                    if selected {
+                        rewritten.push(Rewritten { id, earlier: prior, made: made.map(<[u8]>::to_vec) });
+                    }
+                    break;
+                }
+                prior = past.image;
+            }
+        }
+        Ok(rewritten)
+    }
+
+    fn live_scope(&self, definition: &Definition) -> LiveScope {
+        LiveScope {
+            namespace: definition.incarnation,
+            name: Arc::from(definition.name.as_str()),
+            selection: self.request.scope.selection.clone(),
+            interpreter: Arc::clone(self.snapshot.interpreter()),
+            left: Arc::default(),
+        }
+    }
+
+    async fn put_back_chunk(&mut self, chunk: &[Rewritten], name: &str, partition: &Partition) -> Result<()> {
+        let ids: Vec<&[u8]> = chunk.iter().map(|record| record.id.as_slice()).collect();
+        let fetched = self.target.fetch(name, &ids).await?;
+        let live: BTreeMap<&[u8], &[u8]> = fetched.iter().collect();
+        let mut writes = Vec::new();
+        let mut meant: Vec<&Rewritten> = Vec::with_capacity(chunk.len());
+        for record in chunk {
+            let now = live.get(record.id.as_slice()).copied();
+            if now == record.earlier.as_deref() {
+                self.report.plan.unchanged += 1;
+                meant.push(record);
+                continue;
+            }
+            if now != record.made.as_deref() {
+                let why = if now.is_some() { "it was changed since" } else { "it was deleted since" };
+                self.conflict(name, self.display_id(&record.id), why);
+                if self.request.on_conflict != ConflictPolicy::Overwrite {
+                    self.report.skipped += 1;
+                    continue;
+                }
+            }
+            meant.push(record);
+            let id = record.id.clone();
+            match (now, &record.earlier) {
+                (None, Some(image)) => {
+                    self.report.plan.insert += 1;
+                    writes.push(OwnedWrite::Insert { id, image: image.clone() });
+                }
+                (Some(now), Some(image)) => {
+                    self.report.plan.replace += 1;
+                    writes.push(OwnedWrite::Replace { id, expected: now.to_vec(), image: image.clone() });
+                }
+                (Some(now), None) => {
+                    self.report.plan.delete += 1;
+                    writes.push(OwnedWrite::Delete { id, expected: now.to_vec() });
+                }
+                (None, None) => {}
+            }
+        }
+        if self.write {
+            let writer = Writer::new(self.target, name, self.request.on_conflict);
+            let done = writer.carry_out(writes, &|id| self.snapshot.interpreter().display_id(id)).await?;
+            self.report.written += done.written;
+            self.report.skipped += done.skipped;
+            self.prove(&meant, name, partition).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads records back into the proof.
+    async fn prove(&mut self, records: &[&Rewritten], name: &str, partition: &Partition) -> Result<()> {
+        let ids: Vec<&[u8]> = records.iter().map(|record| record.id.as_slice()).collect();
+        let live: RecordBatch = self.target.fetch(name, &ids).await?;
+        for (id, image) in live.iter() {
+            self.target_digest.add(partition.namespace.0, id, image);
+        }
+        for record in records {
+            if let Some(image) = &record.earlier {
+                self.archive_digest.add(partition.namespace.0, &record.id, image);
+            }
+        }
+        self.read_back += live.len() as u64;
+        Ok(())
+    }
+}
