@@ -49,6 +49,7 @@ fn help_is_written_with_care() {
         "config",
         "explain",
         "key",
+        "repo",
         "completions",
     ] {
         let args: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
