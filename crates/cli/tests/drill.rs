@@ -50,6 +50,7 @@ fn a_drill_passes_leaves_nothing_and_finds_damage() {
         assert_eq!((&kept["passed"], &kept["records"]), (&true.into(), &50.into()), "{kept}");
         let name = kept["left"].as_array().unwrap().iter().find(|name| name.as_str().unwrap().contains("_shop.orders"));
         let (database, _) = name.unwrap().as_str().unwrap().split_once('.').unwrap();
+        let own = database.strip_suffix("shop").unwrap();
         let there = shop::all(&client, database, "orders").await;
         assert_eq!(there.len(), 50);
         let text = shop.run(&["drill", "shop", "--tenant", "t2"]).ok().stdout;
@@ -75,7 +76,7 @@ fn a_drill_passes_leaves_nothing_and_finds_damage() {
         assert_eq!(failed["code"], "check_failed");
         assert!(failed["message"].as_str().is_some_and(|text| text.contains("segments/")), "{failed}");
         let names = databases().await;
-        assert!(names.iter().all(|name| name == "shop" || name == database), "{names:?}");
+        assert!(names.iter().all(|name| name == "shop" || name.starts_with(own)), "{names:?}");
     });
 }
 

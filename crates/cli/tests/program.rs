@@ -94,7 +94,7 @@ fn the_example_configuration_is_shown_and_in_order() {
 
 #[test]
 fn a_wrong_configuration_is_explained() {
-    let nowhere = EXAMPLE.replace("file:./archive", "s3://bucket/a").replace("    uri:", "    # uri:");
+    let nowhere = EXAMPLE.replace("file:./archive", "ftp://bucket/a").replace("    uri:", "    # uri:");
     let cases = [
         EXAMPLE.replace("include:", "inclued:"),
         EXAMPLE.replace("field: tenant", "feild: tenant"),

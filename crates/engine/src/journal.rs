@@ -141,7 +141,7 @@ pub async fn runs(repository: &Repository, source: &str) -> Result<Vec<Run>> {
             _ => runs.push(run),
         }
     }
-    runs.sort_by(|a, b| a.began.cmp(&b.began).then(a.id.cmp(&b.id)));
+    runs.sort_by(|a, b| (a.began, a.commit, &a.id).cmp(&(b.began, b.commit, &b.id)));
     Ok(runs)
 }
 

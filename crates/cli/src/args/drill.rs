@@ -36,7 +36,7 @@ pub struct DrillArgs {
     #[command(flatten)]
     pub selection: SelectionArgs,
     /// The deployment for drills; the default is drill.into of the configuration
-    #[arg(long, value_name = "URI")]
+    #[arg(long, value_name = "URI", env = "BACKSTAY_INTO", hide_env_values = true)]
     pub into: Option<String>,
     /// Keep what was restored, to look at it
     #[arg(long, env = "BACKSTAY_KEEP", hide_env_values = true, value_parser = switch())]

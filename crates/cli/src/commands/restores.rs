@@ -67,7 +67,7 @@ pub(super) async fn all(installation: &Installation) -> Result<Vec<Run>, Failure
     for name in installation.repository.vault_names().await? {
         all.extend(runs(&installation.repository, &name).await?);
     }
-    all.sort_by(|a, b| a.began.cmp(&b.began).then(a.id.cmp(&b.id)));
+    all.sort_by(|a, b| (a.began, a.commit, &a.id).cmp(&(b.began, b.commit, &b.id)));
     Ok(all)
 }
 
