@@ -293,15 +293,23 @@ fn touched(operation: &Operation<'_>) -> Result<Touched> {
                 Some(options) => raw::find(options, b"uuid")?.and_then(|found| self::uuid(found).copied()),
                 None => None,
             };
-            Touched::Namespace(name.to_owned(), uuid.or(imported))
+            named(name, uuid.or(imported))
         }
         b"renameCollection" => match raw::find(operation.o, b"to")?.and_then(|to| to.as_str()) {
-            Some(to) => Touched::Namespace(to.to_owned(), uuid),
+            Some(to) => named(to, uuid),
             None => Touched::Anything,
         },
         _ if name.is_empty() => Touched::Anything,
         _ => Touched::Namespace(format!("{database}.{name}"), uuid),
     })
+}
+
+/// A full name; what has no database and collection may be anything.
+fn named(ns: &str, uuid: Option<[u8; 16]>) -> Touched {
+    match ns.contains('.') {
+        true => Touched::Namespace(ns.to_owned(), uuid),
+        false => Touched::Anything,
+    }
 }
 
 fn no_uuid(ns: &str) -> InterpretError {

@@ -111,17 +111,55 @@ fn what_is_not_protected_yields_nothing() {
 
 #[test]
 fn an_unknown_kind_is_named() {
-    for (op, o, name) in [
-        ("c", doc! { "importCollection": "c" }, "importCollection"),
-        ("c", doc! { "emptycapped": "c" }, "emptycapped"),
-        ("q", doc! {}, "op q"),
+    // Where it says which collection it changes, that one is lost from then on, and its definition says why.
+    let catalog = doc! { "ns": "shop.c", "md": { "ns": "shop.c", "options": { "uuid": uuid_of(2) } } };
+    for (op, ns, o, collection, why) in [
+        ("c", "shop.$cmd", doc! { "emptycapped": "c" }, 1, "emptycapped"),
+        ("c", "shop.$cmd", doc! { "yetToCome": "c", "more": 1 }, 1, "yetToCome"),
+        ("q", "shop.c", doc! {}, 1, "op q"),
         (
             "c",
+            "shop.$cmd",
+            doc! { "renameCollection": "other.c", "to": "shop.c" },
+            1,
+            "renameCollection of other.c, whose records are not held, to shop.c",
+        ),
+        ("c", "shop.$cmd", doc! { "importCollection": "shop.c", "dryRun": false, "catalogEntry": &catalog }, 1, "importCollection"),
+    ] {
+        let [seen] = &read(&entry(op, ns, o, doc! {})).unwrap()[..] else { panic!("{why}: one change") };
+        assert_eq!((seen.namespace, &seen.tenant), (0, &TenantHint::Known(Tenant::system())), "{why}");
+        let Body::Image(definition) = &seen.body else { panic!("{why}: {:?}", seen.body) };
+        assert_eq!(*definition, crate::interpret::definition::lost("shop.c", &[collection; 16], why).unwrap());
+        assert_eq!(interpreter().describe(definition).unwrap().lost.as_deref(), Some(why));
+    }
+    // An import has no `ui`: the collection's UUID stands in its catalog entry.
+    let without_ui = |op: &str, ns: &str, o: Document| {
+        bytes(&doc! { "op": op, "ns": ns, "o": o, "ts": Timestamp { time: 5, increment: 2 } })
+    };
+    let import = doc! { "importCollection": "shop.c", "dryRun": false, "catalogEntry": &catalog };
+    let [seen] = &read(&without_ui("c", "shop.$cmd", import)).unwrap()[..] else { panic!("one change") };
+    let lost = crate::interpret::definition::lost("shop.c", &[2; 16], "importCollection").unwrap();
+    assert_eq!(seen.body, Body::Image(lost));
+    let dry = doc! { "importCollection": "shop.c", "dryRun": true, "catalogEntry": &catalog };
+    assert_eq!(read(&without_ui("c", "shop.$cmd", dry)).unwrap(), []);
+
+    // Where it does not, nothing can be told any more.
+    for (op, ns, o, name) in [
+        ("c", "shop.$cmd", doc! { "importCollection": "shop.c" }, "importCollection"),
+        ("c", "shop.$cmd", doc! { "importCollection": "c" }, "importCollection"),
+        ("c", "shop.$cmd", doc! { "emptycapped": "c" }, "emptycapped"),
+        ("c", "shop.$cmd", doc! { "yetToCome": 1 }, "yetToCome"),
+        ("q", "shop.$cmd", doc! {}, "op q"),
+        ("q", "shop.c", doc! {}, "op q"),
+        ("q", "", doc! {}, "op q"),
+        (
+            "c",
+            "shop.$cmd",
             doc! { "renameCollection": "other.c", "to": "shop.c" },
             "renameCollection of other.c, whose records are not held, to shop.c",
         ),
     ] {
-        let error = read(&entry(op, "shop.$cmd", o, doc! {})).unwrap_err();
+        let error = read(&without_ui(op, ns, o)).unwrap_err();
         assert_eq!(error, InterpretError::Unknown { what: "oplog entry", name: name.into() });
     }
 }
