@@ -28,7 +28,7 @@ async fn buckets_come_back_byte_for_byte() {
     let Some(mut stage) = Stage::open().await else { return };
     let shop = stage.database("shop");
     for create in [
-        doc! { "create": "weather", "timeseries": { "timeField": "t", "metaField": "m", "granularity": "minutes" }, "expireAfterSeconds": 3_000_000_000i64 },
+        doc! { "create": "weather", "timeseries": { "timeField": "t", "metaField": "m", "granularity": "minutes" }, "expireAfterSeconds": 1_700_000_000 },
         doc! { "create": "plain", "timeseries": { "timeField": "t" } },
         doc! { "create": "sv", "timeseries": { "timeField": "t", "metaField": "m" }, "collation": { "locale": "sv" } },
     ] {
