@@ -8,6 +8,9 @@
 //! **Order.** What is handed over ascends by visible tick. While a prepared transaction is open, its tick may still turn
 //! out to be anything from its preparation on: entries from there on are held, and `through` stays below.
 //!
+//! **Memory.** The pieces of open transactions are kept in memory until they commit, and a transaction is handed over in one
+//! batch: both take what the transaction takes in the oplog. Nothing is put off to disk.
+//!
 //! **Resume.** The position before the first entry of the oldest transaction that is open, or of what is held.
 
 use std::collections::{BTreeMap, HashMap};

@@ -84,9 +84,14 @@ impl Stage {
 
     /// With `parameters` of the source's server, and these options (but the URI) for reading it.
     pub async fn with(parameters: &[&str], options: Options) -> Option<Stage> {
+        Stage::with_cache(0.25, parameters, options).await
+    }
+
+    /// With so many gigabytes for the cache of the source's server.
+    pub async fn with_cache(cache_gb: f32, parameters: &[&str], options: Options) -> Option<Stage> {
         require_mongod()?;
         let args = parameters.iter().flat_map(|parameter| ["--setParameter".to_owned(), (*parameter).to_owned()]);
-        let set = backstay_testkit::Options { args: args.collect(), cache_gb: 0.25, ..Default::default() };
+        let set = backstay_testkit::Options { args: args.collect(), cache_gb, ..Default::default() };
         let other = backstay_testkit::Options { name: "rs1".into(), cache_gb: 0.25, ..Default::default() };
         let (source, target) = tokio::try_join!(ReplicaSet::start(set), ReplicaSet::start(other)).unwrap();
         let from = MongoDeployment::connect(Options { uri: source.uri(), ..options.clone() }).await.unwrap();
