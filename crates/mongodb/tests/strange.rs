@@ -73,7 +73,7 @@ fn every_id() -> Vec<Bson> {
     ids.extend([
         doc! { "a": 1, "b": 2 }.into(),
         doc! { "b": 2, "a": 1 }.into(),
-        doc! { "a": { "$x": [1, doc! {}] } }.into(),
+        doc! { "a": { "x$": [1, doc! {}] } }.into(),
         Bson::Double(2.0),
         Bson::Int64(3),
         decimal("4.000"),
@@ -154,7 +154,9 @@ async fn every_type_and_every_id_comes_back() {
             updates.push(update);
             let database = stage.database("shop");
             let reply = database.run_raw_command(rawdoc! { "update": collection, "updates": updates }).await.unwrap();
-            assert!(reply.get("writeErrors").is_none(), "{id}: {reply}");
+            // An index with a collation holds no symbols: such a record was not inserted either.
+            let impossible = collection == "sv" && matches!(id, Bson::Symbol(_));
+            assert_eq!(reply.get("writeErrors").is_some(), impossible, "{id}: {reply}");
         }
     }
     stage.moment("updated and replaced").await;
@@ -340,8 +342,9 @@ async fn records_as_large_and_as_deep_as_they_may_be_come_back() {
         rawdoc! { "_id": id, "big": fill.repeat(limit - empty) }
     };
     let deep = |id: i32| {
-        let mut inner = doc! { "x": id };
-        for _ in 0..90 {
+        // 180 levels, the most that a server takes: the record, its field `x`, and two for each turn.
+        let mut inner = doc! { "x": { "y": id } };
+        for _ in 0..89 {
             inner = doc! { "d": [inner] };
         }
         RawDocumentBuf::try_from(&{
@@ -362,7 +365,7 @@ async fn records_as_large_and_as_deep_as_they_may_be_come_back() {
     let large = stage.database("shop").collection::<Document>("large");
     large.update_one(doc! { "_id": 1 }, doc! { "$set": { "big": "short" } }).await.unwrap();
     large
-        .update_one(doc! { "_id": 2 }, vec![doc! { "$set": { "big": { "$substrBytes": ["$big", 1, -1] }, "c": 1 } }])
+        .update_one(doc! { "_id": 2 }, vec![doc! { "$set": { "big": { "$substrBytes": ["$big", 7, -1] }, "c": 1 } }])
         .await
         .unwrap_or_else(|error| panic!("{error}"));
     let deep_ones = stage.database("shop").collection::<Document>("deep");
