@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use backstay_archive::{Definition, Selection};
+use backstay_model::NamespaceKind;
 
 /// Decides by a namespace's name.
 type NamePredicate = Arc<dyn Fn(&str) -> bool + Send + Sync>;
@@ -29,5 +30,11 @@ impl Scope {
 
     pub(crate) fn pick(&self, definitions: Vec<Definition>) -> Vec<Definition> {
         definitions.into_iter().filter(|definition| self.has(&definition.name)).collect()
+    }
+
+    /// True when a restore of this scope writes the namespace of this name and kind. Who may do what in a source is
+    /// changed only when it is asked for by name.
+    pub(crate) fn restores(&self, name: &str, kind: NamespaceKind) -> bool {
+        self.has(name) && (kind != NamespaceKind::Accounts || self.namespaces.is_some())
     }
 }

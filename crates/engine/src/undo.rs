@@ -241,7 +241,9 @@ impl<'a> Undoing<'a> {
     async fn walk(&mut self, write: bool) -> Result<()> {
         self.write = write;
         self.report = UndoReport::default();
-        let definitions = self.request.scope.pick(self.then.definitions().await?);
+        let scope = &self.request.scope;
+        let mut definitions = self.then.definitions().await?;
+        definitions.retain(|definition| scope.restores(&definition.name, definition.kind));
         let without = &self.request.scope.selection.without;
         if !without.is_empty() {
             let names: Vec<&str> = without.iter().map(String::as_str).collect();
