@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use backstay_archive::{BaseWriter, Repository, Vault};
 use backstay_ledger::{Fact, VaultState};
-use backstay_model::{IdRange, Incarnation, Protection, Tick, crash_point};
+use backstay_model::{IdRange, Incarnation, NamespaceKind, Protection, Tick, crash_point};
 use backstay_source::{Error as SourceError, Namespace, Source};
 
 use self::base::BaseJob;
@@ -191,7 +191,7 @@ async fn first_backup(
     };
     let mut work = Vec::new();
     for namespace in &namespaces {
-        if namespace.bytes <= WHOLE_LEN {
+        if namespace.bytes <= WHOLE_LEN || namespace.kind == NamespaceKind::Ordered {
             let read = covered.iter().any(|(read, range)| *read == namespace.incarnation && *range == IdRange::all());
             work.extend((!read).then_some((namespace, Piece::Whole)));
             continue;

@@ -175,7 +175,8 @@ pub async fn restore(
             (None, snapshot, view)
         }
     };
-    let definitions = request.scope.pick(view.definitions().await?);
+    let (definitions, left): (Vec<_>, Vec<_>) =
+        view.definitions().await?.into_iter().partition(|found| request.scope.restores(&found.name, found.kind));
     if definitions.is_empty() {
         let what = format!("no namespace that existed at {} is selected", request.at);
         return Err(Error::NothingSelected(what));
@@ -199,6 +200,10 @@ pub async fn restore(
     job.report.notes.extend(short.map(|short| {
         format!("compared whole namespaces, because {short}: once that is captured, only what changed is looked at")
     }));
+    let accounts = left.iter().filter(|found| request.scope.has(&found.name));
+    job.report
+        .notes
+        .extend(accounts.map(|found| format!("{} is left as it is: it was not asked for by name", found.name)));
     job.note_what_stays(&definitions);
     let mut run = Run {
         id: id.clone(),
@@ -281,6 +286,11 @@ pub(crate) fn is_unbroken(coverage: &Coverage, at: Tick, now: Tick) -> bool {
     coverage.spans().iter().any(|span| span.from <= at && now <= span.to)
 }
 
+/// True for namespaces that are created with options of their own; the source makes the others by itself.
+pub(super) fn has_options(kind: NamespaceKind) -> bool {
+    matches!(kind, NamespaceKind::Collection | NamespaceKind::Ordered)
+}
+
 /// A restore that is going on.
 pub(super) struct Job<'a> {
     target: &'a dyn Target,
@@ -329,10 +339,15 @@ impl Job<'_> {
                     format!("{left} records of {name} were outside of the selection then; they are left as they are");
                 self.report.notes.push(note);
             }
+            if definition.kind == NamespaceKind::Ordered && live.is_some() && plan.insert > 0 {
+                let note =
+                    format!("{} records of {name} come back behind the others, not where they stood", plan.insert);
+                self.report.notes.push(note);
+            }
             self.report.plan.add(&plan);
             let (namespace, target) = (definition.name.clone(), name.clone());
             self.report.namespaces.push(NamespacePlan { namespace, target, create: live.is_none(), plan });
-            if !self.request.preview && self.request.scope.is_whole() && definition.kind == NamespaceKind::Collection {
+            if !self.request.preview && self.request.scope.is_whole() && has_options(definition.kind) {
                 if live.is_some() {
                     self.target.build_indexes(&name, &definition.image).await?;
                     crash_point("restore.indexes-built");
@@ -394,7 +409,7 @@ impl Job<'_> {
         if !matches!(self.request.destination, Destination::InPlace) || !self.request.scope.is_whole() {
             return;
         }
-        for live in self.live.iter().filter(|live| self.request.scope.has(&live.name)) {
+        for live in self.live.iter().filter(|live| self.request.scope.restores(&live.name, live.kind)) {
             if definitions.iter().any(|definition| definition.name == live.name) {
                 continue;
             }

@@ -12,7 +12,7 @@ use crate::{Monitor, Result};
 const TICK_LIFE_MS: u64 = 60_000;
 
 /// How often a passing fault is waited out before a scan gives up.
-const ATTEMPTS: u32 = 8;
+pub(crate) const ATTEMPTS: u32 = 8;
 
 /// The tick that a scan reads at.
 pub(crate) struct Clock {

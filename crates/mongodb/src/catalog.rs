@@ -68,6 +68,11 @@ impl Listed {
         collation.is_some_and(|collation| collation.get_str("locale").ok() != Some("simple"))
     }
 
+    /// True when it keeps the order in which its records arrived, and removes the oldest.
+    pub(crate) fn is_capped(&self) -> bool {
+        self.entry.get_document("options").is_ok_and(|options| options.get_bool("capped").unwrap_or(false))
+    }
+
     fn is_data(&self) -> bool {
         let is_collection = !matches!(self.entry.get_str("type"), Ok("view" | "timeseries"));
         if is_internal(&self.database) {

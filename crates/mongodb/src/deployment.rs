@@ -223,6 +223,7 @@ impl Connection {
             ordered: range.is_some(),
             at: Some(at),
             collated: before.is_collated(),
+            capped: before.is_capped(),
             average: namespace.bytes / namespace.records.max(1),
             read: self.read.clone(),
             filter: None,

@@ -68,6 +68,8 @@ pub(crate) fn translate(what: &str, error: &DriverError) -> Error {
 pub(crate) fn translate_scan(name: &str, at: Option<Tick>, error: &DriverError) -> Error {
     match (code(error), at) {
         (Some(code), Some(at)) if SNAPSHOT_GONE.contains(&code) => Error::SnapshotTooOld(at),
+        // The oldest records were removed beneath the cursor.
+        (Some(CAPPED_POSITION_LOST), _) => Error::Unavailable { what: format!("reading {name}"), why: words(error) },
         (Some(code), _) if NAMESPACE_GONE.contains(&code) => Error::NamespaceChanged { name: name.to_owned() },
         _ => translate(&format!("reading {name}"), error),
     }

@@ -11,6 +11,9 @@
 //! simple comparison (on disk when it is large), and what is outside of the range is left out here. Every scan checks
 //! that ids ascend: an archive that believes in an order which is not there would lose records.
 //!
+//! **Capped collections.** The server refuses to read them as of an instant. They are read live, at the majority point and
+//! not before the instant that is wanted; without an order, in their natural one.
+//!
 //! A scan of everything may also go without an order: then the server walks its storage, and need not look each record up
 //! by way of the index.
 //!
@@ -59,6 +62,8 @@ pub(crate) struct Request {
     pub(crate) at: Option<Tick>,
     /// The collection has a collation of its own.
     pub(crate) collated: bool,
+    /// The collection is capped.
+    pub(crate) capped: bool,
     /// Average bytes of a document.
     pub(crate) average: u64,
     pub(crate) read: SelectionCriteria,
@@ -82,6 +87,7 @@ impl Request {
     fn find(&self) -> Document {
         let mut find = doc! { "find": &self.collection };
         let concern = match self.at {
+            Some(at) if self.capped => doc! { "level": "majority", "afterClusterTime": timestamp(at) },
             Some(at) => doc! { "level": "snapshot", "atClusterTime": timestamp(at) },
             None => doc! { "level": "local" },
         };
@@ -102,6 +108,8 @@ impl Request {
         if !self.ordered {
             if let Some(hint) = hint {
                 find.insert("hint", hint);
+            } else if self.capped {
+                find.insert("hint", doc! { "$natural": 1 });
             }
             return Ok(Some(raw_command(&find, &[])?));
         }

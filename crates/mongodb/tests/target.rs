@@ -216,7 +216,13 @@ async fn a_definition_is_made_again_with_its_indexes() -> Result<()> {
         assert_eq!(deployment.definition_differences(&copy, &namespace.definition).await?, ["it does not exist"]);
         deployment.create(&copy, &namespace.definition).await?;
         let missing = deployment.definition_differences(&copy, &namespace.definition).await?;
-        assert!(missing.iter().all(|missing| missing.contains("index") && missing.contains("missing")), "{missing:?}");
+        // Until it is filled, a capped collection is as large as it may have to be.
+        let cap = ["the option max is missing", "the option size differs"];
+        let later = |missing: &String| missing.contains("index") && missing.contains("missing");
+        match copy.as_str() {
+            "copy.capped" => assert_eq!(missing, cap),
+            _ => assert!(missing.iter().all(later), "{missing:?}"),
+        }
         deployment.build_indexes(&copy, &namespace.definition).await?;
         let differences = deployment.definition_differences(&copy, &namespace.definition).await?;
         assert!(differences.is_empty(), "{copy}: {differences:?}");

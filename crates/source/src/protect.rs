@@ -98,10 +98,13 @@ pub trait Source: Send + Sync {
     /// Cuts a namespace into ranges of about `bytes` each, ascending and without holes.
     async fn split(&self, namespace: &Namespace, bytes: u64) -> Result<Vec<IdRange>>;
 
-    /// Reads the records of a range as of exactly `at`, in ascending order of id.
+    /// Reads the records of a range as of exactly `at`, in ascending order of id. Of a namespace that is
+    /// [`NamespaceKind::Ordered`], which a source may be unable to show as of an instant: each record as of some tick
+    /// between `at` and the end of the reading, and none that was there all that time is left out.
     async fn scan(&self, namespace: &Namespace, range: &IdRange, at: Tick) -> Result<Box<dyn Records>>;
 
-    /// Reads all records as of exactly `at`, each once, in whatever order is fastest.
+    /// Reads all records as of exactly `at`, each once, in whatever order is fastest; those of a namespace that is
+    /// [`NamespaceKind::Ordered`] in the order in which they arrived, and as [`Source::scan`] says of it.
     async fn scan_unordered(&self, namespace: &Namespace, at: Tick) -> Result<Box<dyn Records>> {
         self.scan(namespace, &IdRange::all(), at).await
     }

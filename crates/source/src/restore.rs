@@ -64,10 +64,12 @@ pub trait Target: Send + Sync {
     /// All namespaces as they stand now, except the server's own; ascending by name.
     async fn definitions(&self) -> Result<Vec<Namespace>>;
 
-    /// Creates the namespace `name` by a definition of the system space, without its secondary indexes.
+    /// Creates the namespace `name` by a definition of the system space, without its secondary indexes, and with room for
+    /// more than the definition says where records are still to be filled in.
     async fn create(&self, name: &str, definition: &[u8]) -> Result<()>;
 
-    /// Builds the secondary indexes of a definition that the namespace `name` lacks.
+    /// Builds the secondary indexes of a definition that the namespace `name` lacks, and takes back what room
+    /// [`Target::create`] gave it beyond the definition.
     async fn build_indexes(&self, name: &str, definition: &[u8]) -> Result<()>;
 
     /// Drops the namespace `name` with all its records; nothing happens when there is none.

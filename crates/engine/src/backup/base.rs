@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use backstay_archive::{BaseSegment, BaseWriter, EncodedBase, Vault};
 use backstay_ledger::Fact;
-use backstay_model::{IdRange, Incarnation, Interpreter, RecordBatch, Tenant, Tick, crash_point};
+use backstay_model::{IdRange, Incarnation, Interpreter, NamespaceKind, RecordBatch, Tenant, Tick, crash_point};
 use backstay_source::{Error as SourceError, Namespace, Source};
 use tokio::task::JoinSet;
 
@@ -69,10 +69,14 @@ impl BaseJob<'_> {
                 let mut batch = RecordBatch::default();
                 match lane.next(&mut batch, clock, self.monitor).await {
                     Ok(more) => {
-                        self.push(&mut writer, lane.namespace, lane.at(), batch);
+                        self.push(&mut writer, lane.namespace, lane.at(), lane.position(), batch);
                         if more {
                             still_open.push(lane);
                         } else {
+                            if lane.namespace.kind == NamespaceKind::Ordered {
+                                // It was read as it is now: the base is consistent from no earlier tick on.
+                                clock.renew(self.source, self.vault.repository().world().as_ref()).await?;
+                            }
                             writer.cover(lane.namespace.incarnation, lane.rest_uncovered());
                         }
                     }
@@ -111,15 +115,26 @@ impl BaseJob<'_> {
         writer.cover(Incarnation::SYSTEM, IdRange::all());
     }
 
-    fn push(&mut self, writer: &mut BaseWriter, namespace: &Namespace, at: Tick, batch: RecordBatch) {
+    fn push(
+        &mut self,
+        writer: &mut BaseWriter,
+        namespace: &Namespace,
+        at: Tick,
+        position: Option<u32>,
+        batch: RecordBatch,
+    ) {
         let bytes: u64 = batch.iter().map(|(_, image)| image.len() as u64).sum();
         self.report.records += batch.len() as u64;
         self.report.source_bytes += bytes;
         self.meter.add(batch.len() as u64, bytes);
         let mut scratch = String::new();
-        writer.push(namespace.incarnation, at, batch, |image, owner| {
+        let tenant = |image: &[u8], owner: &mut dyn FnMut(&str)| {
             owner(self.interpreter.tenant(&namespace.name, image, &mut scratch));
-        });
+        };
+        match position {
+            Some(position) => writer.push_in_order(namespace.incarnation, at, position, batch, tenant),
+            None => writer.push(namespace.incarnation, at, batch, tenant),
+        }
     }
 
     /// Reads the rest of a range of a namespace that was dropped or renamed, under its new name if it has one. When it
@@ -142,8 +157,11 @@ impl BaseJob<'_> {
                 let mut batch = RecordBatch::default();
                 match scan.next(&mut batch, Some(clock), self.monitor).await {
                     Ok(more) => {
-                        self.push(writer, &moved, scan.at(), batch);
+                        self.push(writer, &moved, scan.at(), None, batch);
                         if !more {
+                            if moved.kind == NamespaceKind::Ordered {
+                                clock.renew(self.source, world.as_ref()).await?;
+                            }
                             return Ok(());
                         }
                     }

@@ -9,11 +9,12 @@
 //! Each is true by itself at its own tick: when the server gives a tick up, the comparison goes on at a new one behind
 //! the last record that it has seen, with what the archive says as of then.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use backstay_archive::{BaseWriter, Partition, Selection, Snapshot, Vault};
 use backstay_ledger::Fact;
-use backstay_model::{IdRange, Incarnation, Interpreter, RecordBatch, Tenant, Tick, crash_point};
+use backstay_model::{IdRange, Incarnation, Interpreter, NamespaceKind, RecordBatch, Tenant, Tick, crash_point};
 use backstay_source::{Error as SourceError, Namespace, Source};
 
 use crate::backup::{BackupReport, find_again, follow_through};
@@ -85,7 +86,10 @@ impl DriftJob<'_> {
                 *snapshot = self.archive_at(at).await?;
             }
             let before = rest.range.clone();
-            let compared = self.compare(snapshot, namespace, &mut rest, at).await;
+            let compared = match namespace.kind {
+                NamespaceKind::Ordered => self.compare_live(snapshot, clock, namespace, &rest, at).await,
+                _ => self.compare(snapshot, namespace, &mut rest, at).await,
+            };
             attempts = if rest.range == before { attempts + 1 } else { 0 };
             match compared {
                 Ok(()) => return Ok(()),
@@ -140,6 +144,48 @@ impl DriftJob<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// Compares a namespace that can only be read as it is now: between `at` and the end of the reading. What changed
+    /// meanwhile is in the feed, and no difference.
+    async fn compare_live(
+        &mut self,
+        snapshot: &mut Snapshot,
+        clock: &mut Clock,
+        namespace: &Namespace,
+        partition: &Partition,
+        at: Tick,
+    ) -> Result<()> {
+        let world = self.vault.repository().world().clone();
+        let archived = snapshot.believed(at).await?.load(partition, &Selection::default()).await?;
+        let mut comparison = Comparison::new(&archived);
+        let mut scan = RangeScan::new(self.source, world.as_ref(), namespace, partition.range.clone(), at);
+        let mut batch = RecordBatch::default();
+        let mut found = Found::default();
+        loop {
+            let more = scan.next(&mut batch, None, self.monitor).await?;
+            self.report.records += batch.len() as u64;
+            self.report.source_bytes += batch.bytes() as u64;
+            self.meter.add(batch.len() as u64, batch.bytes() as u64);
+            let mut sink = |pair: Pair<'_>| found.take(pair, namespace, self.interpreter.as_ref(), self.reassign);
+            comparison.batch(&batch, &mut sink);
+            if !more {
+                comparison.rest(&mut sink);
+                break;
+            }
+        }
+        let now = clock.renew(self.source, world.as_ref()).await?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        *snapshot = self.archive_at(now).await?;
+        let touched = snapshot.touched(partition, &Selection::default(), at, now).await?;
+        found.leave_out(&touched);
+        self.push(namespace, now, found);
+        if self.writer.is_full() {
+            self.store().await?;
+        }
+        Ok(())
     }
 
     fn push(&mut self, namespace: &Namespace, at: Tick, found: Found) {
@@ -211,6 +257,23 @@ struct Found {
 }
 
 impl Found {
+    fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.gone.is_empty()
+    }
+
+    /// Forgets these records, which are given in ascending order.
+    fn leave_out(&mut self, ids: &[Vec<u8>]) {
+        let stays = |id: &[u8]| ids.binary_search_by(|known| known.as_slice().cmp(id)).is_err();
+        let mut changed = RecordBatch::default();
+        for (id, image) in self.changed.iter().filter(|(id, _)| stays(id)) {
+            changed.push(id, image);
+        }
+        self.gone.retain(|(_, id)| stays(id));
+        let there: HashSet<&[u8]> = changed.iter().map(|(id, _)| id).collect();
+        self.moved = self.gone.iter().filter(|(_, id)| there.contains(id.as_slice())).count() as u64;
+        self.changed = changed;
+    }
+
     fn take(&mut self, pair: Pair<'_>, namespace: &Namespace, interpreter: &dyn Interpreter, reassign: bool) {
         match pair {
             Pair::Archived { tenant, id, .. } => self.gone.push((tenant.clone(), id.to_vec())),

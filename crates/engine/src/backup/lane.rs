@@ -4,14 +4,18 @@
 //! covers it, and an interrupted backup goes on behind it. A small one is read whole, in the order of the server's
 //! storage, which is half again as fast; its segments say which ids they hold, and only the last one says that the
 //! namespace is complete. Interrupted before that, it is read anew.
+//!
+//! A namespace that keeps the order in which its records arrived is always read whole, in that order, and as it is
+//! while it is read: a source need not be able to show it as of an instant. What changes meanwhile is in the feed, and
+//! applying it to a record that has it already makes no difference.
 
 use std::ops::Bound;
 
-use backstay_model::{IdRange, RecordBatch, Tick, World};
+use backstay_model::{IdRange, NamespaceKind, RecordBatch, Tick, World};
 use backstay_source::{Error as SourceError, Namespace, Records, Source};
 
 use crate::backup::ranges::end_before;
-use crate::scan::{Clock, RangeScan};
+use crate::scan::{ATTEMPTS, Clock, RangeScan};
 use crate::{Monitor, Result};
 
 /// What is read in one go.
@@ -40,6 +44,11 @@ enum Reading<'a> {
     Whole {
         at: Tick,
         records: Option<Box<dyn Records>>,
+        /// How many records the last batch came after.
+        position: u32,
+        /// How many the batches so far held.
+        read: u32,
+        failures: u32,
         /// The lowest and the highest id that were read and that no segment names yet.
         seen: Option<(Vec<u8>, Vec<u8>)>,
     },
@@ -54,7 +63,7 @@ impl<'a> Lane<'a> {
         at: Tick,
     ) -> Lane<'a> {
         let reading = match piece {
-            Piece::Whole => Reading::Whole { at, records: None, seen: None },
+            Piece::Whole => Reading::whole(at, 0),
             Piece::Range(range) => Reading::range(source, world, namespace, range, at),
         };
         Lane { source, world, namespace, reading }
@@ -64,17 +73,29 @@ impl<'a> Lane<'a> {
     /// in order: what was read before is in the archive twice, as of two ticks, and the newer counts.
     pub async fn next(&mut self, batch: &mut RecordBatch, clock: &mut Clock, monitor: &Monitor) -> Result<bool> {
         monitor.check()?;
-        if let Reading::Whole { at, records, seen } = &mut self.reading {
+        while let Reading::Whole { at, records, position, read, failures, seen } = &mut self.reading {
             match read_whole(self.source, self.namespace, *at, records, batch).await {
                 Ok(more) => {
+                    *position = *read;
+                    *read = read.saturating_add(u32::try_from(batch.len()).unwrap_or(u32::MAX));
                     for (id, _) in batch.iter() {
                         widen(seen, id);
                     }
                     return Ok(more);
                 }
                 Err(error @ (SourceError::SnapshotTooOld(_) | SourceError::Unavailable { .. })) => {
-                    tracing::info!(%error, namespace = self.namespace.name, "reading it anew, in order");
+                    tracing::info!(%error, namespace = self.namespace.name, "reading it anew");
+                    let failures = *failures + 1;
                     let at = clock.renew(self.source, self.world).await?;
+                    if self.namespace.kind == NamespaceKind::Ordered {
+                        // Its order is to be seen in one reading.
+                        if failures > ATTEMPTS {
+                            return Err(error.into());
+                        }
+                        monitor.sleep(std::time::Duration::from_millis(250 << failures.min(5))).await;
+                        self.reading = Reading::whole(at, failures);
+                        continue;
+                    }
                     self.reading = Reading::range(self.source, self.world, self.namespace, IdRange::all(), at);
                 }
                 Err(error) => return Err(error.into()),
@@ -91,6 +112,14 @@ impl<'a> Lane<'a> {
         match &self.reading {
             Reading::Range { scan, .. } => scan.at(),
             Reading::Whole { at, .. } => *at,
+        }
+    }
+
+    /// How many records came before the last batch, in the order in which they arrived; for namespaces that keep one.
+    pub fn position(&self) -> Option<u32> {
+        match &self.reading {
+            Reading::Whole { position, .. } if self.namespace.kind == NamespaceKind::Ordered => Some(*position),
+            _ => None,
         }
     }
 
@@ -131,6 +160,10 @@ impl<'a> Lane<'a> {
 }
 
 impl<'a> Reading<'a> {
+    fn whole(at: Tick, failures: u32) -> Reading<'a> {
+        Reading::Whole { at, records: None, position: 0, read: 0, failures, seen: None }
+    }
+
     fn range(
         source: &'a dyn Source,
         world: &'a dyn World,

@@ -243,8 +243,15 @@ fn options_of(document: &[u8]) -> Result<Fields> {
     Ok(options)
 }
 
+/// What the server makes of a capped collection's number of records when it is to have no limit.
+const MOST_RECORDS: i32 = i32::MAX;
+
 /// Sets an option, or takes it away when that means the same: `collMod` writes defaults out, `create` does not.
 fn set_option(options: &mut Fields, name: &[u8], element: Element<'_>) -> Result<()> {
+    if name == b"max" && element.as_integer().is_some_and(|most| most <= 0) {
+        insert(options, name, Element { kind: kind::INT32, value: &MOST_RECORDS.to_le_bytes(), ..element });
+        return Ok(());
+    }
     let is_default = match name {
         b"capped" | b"recordPreImages" => !element.is_true(),
         b"validator" => raw::elements(element.as_document().unwrap_or(element.value))?.next().is_none(),

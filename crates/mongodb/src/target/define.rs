@@ -17,6 +17,11 @@ use crate::failure::translate;
 use crate::interpret::raw::{self, Element, kind, malformed};
 
 const BUCKETS: &str = "system.buckets.";
+/// The cap of a capped collection that is being filled. A cap that was lowered takes effect with the next insert: until
+/// then the collection holds more than it may, and so must what is restored.
+const WIDE: i64 = 1 << 49;
+/// The first version of the server whose `collMod` changes a cap.
+const CHANGES_CAPS: i32 = 6;
 
 impl Connection {
     /// Creates the namespace `name`; the definition's secondary indexes are left for later.
@@ -26,7 +31,12 @@ impl Connection {
             // The server makes it with the first view.
             return Ok(());
         }
-        let options = fields(part(definition, b"options")?)?;
+        let wide = WIDE.to_le_bytes();
+        let mut options = fields(part(definition, b"options")?)?;
+        if is_capped(&options) && self.changes_caps().await? {
+            options.insert(b"size", Element { kind: kind::INT64, name: b"size", value: &wide });
+            options.remove(&b"max"[..]);
+        }
         let (collection, options) = match collection.strip_prefix(BUCKETS) {
             // A time series: its buckets come with it, and most of their options.
             Some(series) if options.contains_key(&b"timeseries"[..]) => {
@@ -42,8 +52,42 @@ impl Connection {
         self.define(database, command.finish()?, &format!("creating {name}")).await
     }
 
-    /// Builds the secondary indexes that `name` lacks, all in one pass over its records.
+    /// Whether a cap can be changed once the collection is there.
+    async fn changes_caps(&self) -> Result<bool> {
+        let build = self.command("admin", doc! { "buildInfo": 1 }, "asking for the server's version").await?;
+        let version = build.get_array("versionArray").ok().and_then(|version| version.first()?.as_i32());
+        Ok(version.is_some_and(|version| version >= CHANGES_CAPS))
+    }
+
+    /// Gives a collection that was made to be filled the cap that it is to have.
+    async fn set_cap(&self, name: &str, definition: &[u8]) -> Result<()> {
+        let options = fields(part(definition, b"options")?)?;
+        if !is_capped(&options) {
+            return Ok(());
+        }
+        let Some(listed) = self.listed(name).await? else { return Ok(()) };
+        let live = listed.definition(&[])?;
+        let live = fields(part(&live, b"options")?)?;
+        if live.get(&b"size"[..]).and_then(Element::as_integer) != Some(WIDE) {
+            return Ok(());
+        }
+        let mut command = Command::new(&doc! { "collMod": &listed.collection, "writeConcern": majority() })?;
+        for (option, field) in [(&b"size"[..], &b"cappedSize"[..]), (b"max", b"cappedMax")] {
+            if let Some(element) = options.get(option) {
+                command = command.element(&Element { name: field, ..*element });
+            }
+        }
+        self.define(&listed.database, command.finish()?, &format!("setting the cap of {name}")).await
+    }
+
+    /// Builds the secondary indexes that `name` lacks, and completes what only can be said when its records are there.
     pub(crate) async fn build_indexes(&self, name: &str, definition: &[u8]) -> Result<()> {
+        self.build_missing_indexes(name, definition).await?;
+        self.set_cap(name, definition).await
+    }
+
+    /// Builds the secondary indexes that `name` lacks, all in one pass over its records.
+    async fn build_missing_indexes(&self, name: &str, definition: &[u8]) -> Result<()> {
         let (database, collection) = cut(name)?;
         let there = self.indexes(database, collection).await?.unwrap_or_default();
         let there: Vec<&str> = there.iter().filter_map(|index| index.get_str("name").ok()).collect();
@@ -62,7 +106,8 @@ impl Connection {
                 let mut own = false;
                 for element in raw::elements(index)? {
                     let element = element?;
-                    own |= element.name == b"collation";
+                    // An index of the first version knows no collation, and inherits none.
+                    own |= element.name == b"collation" || (element.name == b"v" && element.as_integer() == Some(1));
                     raw::put(out, element.kind, element.name, element.value);
                 }
                 if collated && !own {
@@ -135,6 +180,10 @@ impl Connection {
             Err(_) => Ok(()),
         }
     }
+}
+
+fn is_capped(options: &BTreeMap<&[u8], Element<'_>>) -> bool {
+    options.get(&b"capped"[..]).is_some_and(Element::is_true)
 }
 
 fn part<'a>(definition: &'a [u8], name: &[u8]) -> Result<&'a [u8]> {

@@ -22,28 +22,39 @@ impl Connection {
     /// Inserts `records`; a record that a unique index refuses is a conflict, the others are written.
     pub(crate) async fn insert(&self, name: &str, records: &RecordBatch) -> Result<WriteReport> {
         let mut report = WriteReport::default();
-        let (mut all, mut places, mut altered) = (Vec::with_capacity(records.len()), Vec::new(), Vec::new());
+        // In the order in which they are given: a capped collection keeps it.
+        let (mut plain, mut altered) = (Vec::with_capacity(records.len()), Vec::new());
         for (place, (id, image)) in records.iter().enumerate() {
             if has_empty_timestamp(image)? {
+                self.insert_plain(name, &mut plain, place, &mut report).await?;
                 altered.push(Statement::new(place, Write::Insert { image })?);
             } else {
-                all.push((id, image));
-                places.push(place);
+                self.bulks(name, "update", &std::mem::take(&mut altered), WriteMode::Guarded, &mut report).await?;
+                plain.push((id, image));
             }
         }
-        let mut start = 0;
-        while start < all.len() {
-            let rest = all.get(start..).unwrap_or_default();
-            let count = fitting(rest.iter().map(|(_, image)| image.len()));
-            let part = rest.get(..count).unwrap_or(rest);
-            self.insert_part(name, part, start, &mut report).await?;
-            start += part.len();
-        }
-        for conflict in &mut report.conflicts {
-            conflict.write = places.get(conflict.write).copied().unwrap_or(conflict.write);
-        }
+        self.insert_plain(name, &mut plain, records.len(), &mut report).await?;
         self.bulks(name, "update", &altered, WriteMode::Guarded, &mut report).await?;
         Ok(report)
+    }
+
+    /// Inserts the records that stand in the batch right before the place `end`, and leaves the list empty.
+    async fn insert_plain(
+        &self,
+        name: &str,
+        records: &mut Vec<(&[u8], &[u8])>,
+        end: usize,
+        report: &mut WriteReport,
+    ) -> Result<()> {
+        let mut rest = records.as_slice();
+        while !rest.is_empty() {
+            let count = fitting(rest.iter().map(|(_, image)| image.len()));
+            let (part, later) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+            self.insert_part(name, part, end - rest.len(), report).await?;
+            rest = later;
+        }
+        records.clear();
+        Ok(())
     }
 
     async fn insert_part(

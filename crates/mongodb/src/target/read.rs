@@ -53,6 +53,7 @@ impl Connection {
             ordered: range.is_some(),
             at: None,
             collated: listed.is_collated(),
+            capped: listed.is_capped(),
             average: bytes / records.max(1),
             read: SelectionCriteria::ReadPreference(ReadPreference::Primary),
             filter,

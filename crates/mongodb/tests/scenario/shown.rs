@@ -40,7 +40,7 @@ pub async fn show(client: &Client) -> Content {
             }
             if kind != "view" {
                 for index in lists(client, &database, doc! { "listIndexes": name }).await {
-                    shown.indexes.insert(index.get_str("name").unwrap().to_owned(), fields(&index, &[]));
+                    shown.indexes.insert(index.get_str("name").unwrap().to_owned(), fields(&index, &["background"]));
                 }
             }
             let capped = entry.get_document("options").unwrap().get_bool("capped").unwrap_or(false);
@@ -69,7 +69,7 @@ async fn lists(client: &Client, database: &str, command: Document) -> Vec<RawDoc
     documents.map(|document| document.unwrap().as_document().unwrap().to_owned()).collect()
 }
 
-/// The fields of a definition. `collMod` writes defaults out, `create` does not: they mean the same. So does the order
+/// The fields of a definition. Servers list `background`, and since 4.2 ignore it. `collMod` writes defaults out, `create` does not: they mean the same. So does the order
 /// of options; within an option it is kept.
 fn fields(document: &RawDocument, without: &[&str]) -> Fields {
     let mut fields = Fields::new();

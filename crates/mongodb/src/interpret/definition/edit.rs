@@ -83,7 +83,7 @@ impl Definition {
                     let value = size.as_ref().map_or(element, |value| Element { kind: kind::INT64, value, ..element });
                     insert(&mut self.options, b"size", value);
                 }
-                b"cappedMax" => insert(&mut self.options, b"max", element),
+                b"cappedMax" => set_option(&mut self.options, b"max", element)?,
                 b"timeseries" => self.modify_time_series(element)?,
                 b"validator"
                 | b"validationLevel"

@@ -124,7 +124,13 @@ fn an_unknown_kind_is_named() {
             1,
             "renameCollection of other.c, whose records are not held, to shop.c",
         ),
-        ("c", "shop.$cmd", doc! { "importCollection": "shop.c", "dryRun": false, "catalogEntry": &catalog }, 1, "importCollection"),
+        (
+            "c",
+            "shop.$cmd",
+            doc! { "importCollection": "shop.c", "dryRun": false, "catalogEntry": &catalog },
+            1,
+            "importCollection",
+        ),
     ] {
         let [seen] = &read(&entry(op, ns, o, doc! {})).unwrap()[..] else { panic!("{why}: one change") };
         assert_eq!((seen.namespace, &seen.tenant), (0, &TenantHint::Known(Tenant::system())), "{why}");
