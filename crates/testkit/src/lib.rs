@@ -7,6 +7,7 @@
 //!
 //! - [`Server`] finds a server program, and turns its absence into a failure in CI and a loud skip elsewhere.
 //! - [`ReplicaSet`] starts one to several members on free loopback ports in a temporary folder, and stops them.
+//! - [`Door`] stands before a member and does to its connections what a network does.
 //! - [`SeaweedFs`] and [`Azurite`] are object stores with buckets on demand; [`FaultyProxy`] stands before one and
 //!   loses, cuts and holds up what passes; [`Listener`] is the little HTTP server below it.
 //! - [`Backstay`] runs the built `backstay` program in a folder of its own, with a clean environment;
@@ -20,6 +21,7 @@
 
 mod backstay;
 mod chance;
+mod door;
 mod faulty_proxy;
 pub mod generate;
 mod leash;
@@ -33,6 +35,7 @@ mod server;
 
 pub use backstay::{Backstay, Run, Running, shop_configuration};
 pub use chance::{Chance, given_seed, seed, soak};
+pub use door::{Door, Passage};
 pub use faulty_proxy::{Fault, FaultyProxy, Passing};
 pub use leash::{Leash, Signal};
 pub use listener::{Listener, Request, Response};

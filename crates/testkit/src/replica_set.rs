@@ -3,8 +3,12 @@
 //! Members listen on free ports of 127.0.0.1 and keep their data in a temporary folder. Elections are made quick;
 //! everything else is the server's default, except a small cache and no diagnostic files. Stopping, killing and
 //! starting again keep ports and data, so that a [`Client`] made before finds its way back.
+//!
+//! With [`Options::doors`] the members know each other, and clients know them, by a [`Door`] before each: what the
+//! network does to a member is then a matter of [`ReplicaSet::door`].
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -15,6 +19,7 @@ use mongodb::Client;
 use mongodb::options::ClientOptions;
 use tempfile::TempDir;
 
+use crate::door::Door;
 use crate::leash::{Leash, Signal};
 use crate::{ports, server};
 
@@ -37,11 +42,13 @@ pub struct Options {
     pub cache_gb: f32,
     /// More arguments for every `mongod`, such as `--setParameter` and its value.
     pub args: Vec<String>,
+    /// Whether there is a [`Door`] before each member.
+    pub doors: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { name: "rs0".into(), members: 1, oplog_mb: None, cache_gb: 0.5, args: Vec::new() }
+        Self { name: "rs0".into(), members: 1, oplog_mb: None, cache_gb: 0.5, args: Vec::new(), doors: false }
     }
 }
 
@@ -58,6 +65,7 @@ pub struct ReplicaSet {
 #[derive(Debug)]
 struct Member {
     port: u16,
+    door: Option<Door>,
     folder: PathBuf,
     log: PathBuf,
     process: Option<Leash>,
@@ -72,7 +80,7 @@ impl ReplicaSet {
         let program = server::mongod()?;
         let folder = temporary_folder()?;
         let members =
-            (0..options.members).map(|index| Member::new(folder.path(), index)).collect::<Result<Vec<_>>>()?;
+            (0..options.members).map(|index| Member::new(folder.path(), index, options.doors)).collect::<Result<_>>()?;
         let mut set = Self { options, program, members, folder };
         // The first start may choose another port when someone was faster; later ones keep theirs.
         for index in 0..set.members.len() {
@@ -81,7 +89,7 @@ impl ReplicaSet {
                 tries += 1;
                 let taken = error.downcast_ref::<PortTaken>().is_some();
                 ensure!(taken && tries < 5, error);
-                set.member(index)?.port = ports::free()?;
+                set.member(index)?.move_to(ports::free()?);
             }
         }
         set.initiate().await?;
@@ -96,13 +104,19 @@ impl ReplicaSet {
         format!("mongodb://{}/?replicaSet={}", hosts.join(","), self.options.name)
     }
 
-    /// The connection string of one member alone.
+    /// The connection string of one member alone, past its door.
     ///
     /// # Panics
     /// When there is no member `index`.
     #[must_use]
     pub fn direct_uri(&self, index: usize) -> String {
-        format!("mongodb://{}/?directConnection=true", self.members[index].address())
+        format!("mongodb://127.0.0.1:{}/?directConnection=true", self.members[index].port)
+    }
+
+    /// The door before a member; none without [`Options::doors`].
+    #[must_use]
+    pub fn door(&self, index: usize) -> Option<&Door> {
+        self.members.get(index)?.door.as_ref()
     }
 
     /// A new client for the set. It belongs to the current tokio runtime.
@@ -163,6 +177,26 @@ impl ReplicaSet {
         self.end_member(index, Signal::Kill).await
     }
 
+    /// Freezes one member: its connections stand, and nothing is answered.
+    ///
+    /// # Errors
+    /// When there is no such member.
+    pub fn pause_member(&mut self, index: usize) -> Result<()> {
+        self.signal_member(index, Signal::Stop)
+    }
+
+    /// Lets a member that was frozen go on.
+    ///
+    /// # Errors
+    /// When there is no such member.
+    pub fn resume_member(&mut self, index: usize) -> Result<()> {
+        self.signal_member(index, Signal::Continue)
+    }
+
+    fn signal_member(&mut self, index: usize, signal: Signal) -> Result<()> {
+        self.member(index)?.process.as_mut().map_or(Ok(()), |process| process.signal(signal))
+    }
+
     /// Starts one member that was stopped or killed; returns when it accepts connections.
     ///
     /// # Errors
@@ -198,7 +232,7 @@ impl ReplicaSet {
     /// As [`ReplicaSet::start`].
     pub async fn add_member(&mut self) -> Result<()> {
         let index = self.members.len();
-        let member = Member::new(self.folder.path(), index)?;
+        let member = Member::new(self.folder.path(), index, self.options.doors)?;
         self.members.push(member);
         self.start_member(index).await?;
         let client = self.client().await?;
@@ -249,7 +283,11 @@ impl ReplicaSet {
         Ok(())
     }
 
-    async fn wait_until_ready(&self) -> Result<()> {
+    /// Waits until there is a primary that takes writes, and every other member is a secondary.
+    ///
+    /// # Errors
+    /// When that is not so within a minute.
+    pub async fn wait_until_ready(&self) -> Result<()> {
         let start = Instant::now();
         let client = self.direct_client(0).await?;
         let admin = client.database("admin");
@@ -289,14 +327,24 @@ impl ReplicaSet {
 }
 
 impl Member {
-    fn new(parent: &Path, index: usize) -> Result<Self> {
+    fn new(parent: &Path, index: usize, door: bool) -> Result<Self> {
         let folder = parent.join(format!("member-{index}"));
         fs::create_dir(&folder)?;
-        Ok(Self { port: ports::free()?, log: folder.join("mongod.log"), folder, process: None })
+        let port = ports::free()?;
+        let door = door.then(|| Door::start(loopback(port))).transpose()?;
+        Ok(Self { port, door, log: folder.join("mongod.log"), folder, process: None })
     }
 
+    /// What it is known by, to the other members and to clients.
     fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.door.as_ref().map_or(loopback(self.port), Door::address).to_string()
+    }
+
+    fn move_to(&mut self, port: u16) {
+        self.port = port;
+        if let Some(door) = &self.door {
+            door.lead_to(loopback(port));
+        }
     }
 
     /// Reads the log rather than trying to connect: another server may answer on this port.
@@ -330,6 +378,10 @@ impl Member {
         let lines: Vec<&str> = text.lines().collect();
         lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
     }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 #[derive(Debug)]

@@ -1,7 +1,9 @@
 //! Real replica sets start, take writes, survive a kill and go away.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test waits for real servers")]
 
-use backstay_testkit::{Options, ReplicaSet, require_mongod};
+use std::time::{Duration, Instant};
+
+use backstay_testkit::{Options, Passage, ReplicaSet, require_mongod};
 use bson::{Document, doc};
 use mongodb::Client;
 use mongodb::options::{ReadPreference, SelectionCriteria, WriteConcern};
@@ -55,4 +57,56 @@ async fn three_members_replicate_and_elect() {
     insert(&client, 2, WriteConcern::majority()).await;
     set.start_member(0).await.unwrap();
     assert_eq!(count(&client).await, 2);
+}
+
+#[tokio::test]
+async fn a_door_cuts_clients_off_and_lets_members_replicate() {
+    if require_mongod().is_none() {
+        return;
+    }
+    let options = Options { members: 3, cache_gb: 0.25, doors: true, ..Options::default() };
+    let set = ReplicaSet::start(options).await.unwrap();
+    let patient = Client::with_uri_str(format!("{}&heartbeatFrequencyMS=500", set.uri())).await.unwrap();
+    let hasty = Client::with_uri_str(format!("{}&serverSelectionTimeoutMS=500", set.uri())).await.unwrap();
+    insert(&patient, 1, WriteConcern::nodes(3)).await;
+    let every = |clients, members| (0..3).for_each(|member| set.door(member).unwrap().set(clients, members));
+
+    // Past the door the set goes on as if nothing were.
+    every(Passage::Cut, Passage::Open);
+    assert!(hasty.database("shop").run_command(doc! { "ping": 1 }).await.is_err());
+    set.wait_until_ready().await.unwrap();
+
+    // What is held up arrives later.
+    every(Passage::Open, Passage::Open);
+    insert(&patient, 2, WriteConcern::nodes(3)).await;
+    every(Passage::Silent, Passage::Open);
+    let late = {
+        let client = patient.clone();
+        tokio::spawn(async move { insert(&client, 3, WriteConcern::nodes(3)).await })
+    };
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!late.is_finished());
+    every(Passage::Open, Passage::Open);
+    late.await.unwrap();
+
+    // Nobody follows anybody: there is no primary any more.
+    every(Passage::Open, Passage::Cut);
+    let begun = Instant::now();
+    let is_primary = async || {
+        for member in 0..3 {
+            let client = set.direct_client(member).await.unwrap();
+            let hello = client.database("admin").run_command(doc! { "hello": 1 }).await.unwrap();
+            if hello.get_bool("isWritablePrimary").unwrap() {
+                return true;
+            }
+        }
+        false
+    };
+    while is_primary().await {
+        assert!(begun.elapsed() < Duration::from_secs(20), "cut off from all others, a member is still the primary");
+    }
+    every(Passage::Open, Passage::Open);
+    set.wait_until_ready().await.unwrap();
+    insert(&patient, 4, WriteConcern::nodes(3)).await;
+    assert_eq!(count(&patient).await, 4);
 }
