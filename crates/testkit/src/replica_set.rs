@@ -79,8 +79,9 @@ impl ReplicaSet {
     pub async fn start(options: Options) -> Result<Self> {
         let program = server::mongod()?;
         let folder = temporary_folder()?;
-        let members =
-            (0..options.members).map(|index| Member::new(folder.path(), index, options.doors)).collect::<Result<_>>()?;
+        let members = (0..options.members)
+            .map(|index| Member::new(folder.path(), index, options.doors))
+            .collect::<Result<_>>()?;
         let mut set = Self { options, program, members, folder };
         // The first start may choose another port when someone was faster; later ones keep theirs.
         for index in 0..set.members.len() {

@@ -82,19 +82,7 @@ pub async fn definitions(client: &Client, databases: &[&str]) -> BTreeMap<String
             if name.starts_with("system.") {
                 continue;
             }
-            // `collMod` writes defaults out, `create` does not: they mean the same.
-            if let Ok(options) = entry.get_document_mut("options") {
-                let is_default = |name: &str, value: &bson::Bson| match name {
-                    "validator" => value.as_document().is_some_and(Document::is_empty),
-                    "validationLevel" => value.as_str() == Some("strict"),
-                    "validationAction" => value.as_str() == Some("error"),
-                    _ => false,
-                };
-                *options =
-                    std::mem::take(options).into_iter().filter(|(name, value)| !is_default(name, value)).collect();
-            }
-            entry.remove("info");
-            entry.remove("idIndex");
+            clean(&mut entry);
             let mut indexes = Vec::new();
             if entry.get_str("type").unwrap() != "view" {
                 let reply = handle.run_command(doc! { "listIndexes": &name }).await.unwrap();
@@ -106,6 +94,22 @@ pub async fn definitions(client: &Client, databases: &[&str]) -> BTreeMap<String
         }
     }
     all
+}
+
+/// Leaves out of an entry of `listCollections` what differs from server to server, and what says nothing.
+pub fn clean(entry: &mut Document) {
+    // `collMod` writes defaults out, `create` does not: they mean the same.
+    if let Ok(options) = entry.get_document_mut("options") {
+        let is_default = |name: &str, value: &bson::Bson| match name {
+            "validator" => value.as_document().is_some_and(Document::is_empty),
+            "validationLevel" => value.as_str() == Some("strict"),
+            "validationAction" => value.as_str() == Some("error"),
+            _ => false,
+        };
+        *options = std::mem::take(options).into_iter().filter(|(name, value)| !is_default(name, value)).collect();
+    }
+    entry.remove("info");
+    entry.remove("idIndex");
 }
 
 /// The cluster time of everything that was written so far; nothing that is written later shares it.
