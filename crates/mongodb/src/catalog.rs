@@ -24,6 +24,8 @@ use crate::interpret::scope::{ROLES, USERS};
 /// How many collections to ask about at the same time.
 const CONCURRENCY: usize = 16;
 const NAMESPACE_NOT_FOUND: i32 = 26;
+/// How often the primary may change while its collections are listed.
+const ELECTIONS: u32 = 5;
 
 /// An empty document.
 const NO_OPTIONS: [u8; 5] = [5, 0, 0, 0, 0];
@@ -96,7 +98,21 @@ pub(crate) fn cut(name: &str) -> Result<(&str, &str)> {
 }
 
 impl Connection {
-    /// All namespaces that `included` accepts, ascending by name.
+    /// As [`Connection::namespaces`], and a majority holds what they are: a primary that has lost its majority shows
+    /// collections and indexes that nobody will ever have had.
+    pub(crate) async fn lasting_namespaces(&self, included: &(dyn Fn(&str) -> bool + Sync)) -> Result<Vec<Namespace>> {
+        for _ in 0..ELECTIONS {
+            let reign = self.reign().await?;
+            let namespaces = self.namespaces(included).await?;
+            if self.lasts(reign).await? {
+                return Ok(namespaces);
+            }
+        }
+        let why = "the primary changed every time".to_owned();
+        Err(Error::Unavailable { what: format!("listing the collections at {}", self.hosts), why })
+    }
+
+    /// All namespaces that `included` accepts, ascending by name, as the primary shows them.
     pub(crate) async fn namespaces(&self, included: &(dyn Fn(&str) -> bool + Sync)) -> Result<Vec<Namespace>> {
         let list = doc! { "listDatabases": 1, "nameOnly": true };
         let reply = self.command("admin", list, "listing the databases").await?;
@@ -130,11 +146,15 @@ impl Connection {
         Ok((number("size"), number("numObjects")))
     }
 
-    /// The secondary indexes and the `_id` index, as the server describes them; none when the collection is gone.
+    /// The secondary indexes and the `_id` index, as the server describes them; none when the collection is gone. The
+    /// server also lists what it is still building, or will give up: those are left out, and come with the feed.
     pub(crate) async fn indexes(&self, database: &str, collection: &str) -> Result<Option<Vec<RawDocumentBuf>>> {
         let what = format!("listing the indexes of {database}.{collection}");
-        match self.collect(database, doc! { "listIndexes": collection }).await {
-            Ok(indexes) => Ok(Some(indexes)),
+        match self.collect(database, doc! { "listIndexes": collection, "includeBuildUUIDs": true }).await {
+            Ok(mut indexes) => {
+                indexes.retain(|index| !matches!(index.get("buildUUID"), Ok(Some(_))));
+                Ok(Some(indexes))
+            }
             Err(error) if code(&error) == Some(NAMESPACE_NOT_FOUND) => Ok(None),
             Err(error) => Err(translate(&what, &error)),
         }

@@ -114,7 +114,7 @@ impl Source for MongoDeployment {
 
     async fn namespaces(&self) -> Result<Vec<Namespace>> {
         let scope = self.interpreter.scope();
-        self.connection.namespaces(&|name| scope.namespace(name).included).await
+        self.connection.lasting_namespaces(&|name| scope.namespace(name).included).await
     }
 
     async fn split(&self, namespace: &Namespace, bytes: u64) -> Result<Vec<IdRange>> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use backstay_model::Tick;
 use backstay_source::{Error, Position, Result, Topology};
+use bson::oid::ObjectId;
 use bson::{Document, RawDocumentBuf, Timestamp, doc};
 use mongodb::options::{ReadConcern, SelectionCriteria};
 
@@ -109,6 +110,46 @@ impl Connection {
             tokio::time::sleep(POLL).await;
             waited += POLL;
         }
+    }
+
+    /// Which primary there is, and of which election. One server without a set around it has none.
+    pub(crate) async fn reign(&self) -> Result<Option<ObjectId>> {
+        Ok(self.hello().await?.get_object_id("electionId").ok())
+    }
+
+    /// Waits until a majority holds every definition that the primary of `reign` has made or changed so far. False when it
+    /// is the primary no longer: then what it showed may never have been.
+    pub(crate) async fn lasts(&self, reign: Option<ObjectId>) -> Result<bool> {
+        let latest = self.last_write("opTime").await?;
+        let mut waited = Duration::ZERO;
+        loop {
+            let committed = self.last_write("majorityOpTime").await?;
+            if self.reign().await? != reign {
+                return Ok(false);
+            }
+            if committed >= latest {
+                return Ok(true);
+            }
+            // A set that is short of members may have no majority for long: what its primary took meanwhile are changes
+            // of records, as a rule, and these do not count here.
+            if waited >= COMMIT_LIMIT {
+                if !self.defines_after(committed).await? {
+                    return Ok(self.reign().await? == reign);
+                }
+                let why = "it changed a collection or an index, and a majority of the members does not have that yet";
+                let what = format!("listing the collections of the primary of {}", self.hosts);
+                return Err(Error::Unavailable { what, why: why.to_owned() });
+            }
+            tokio::time::sleep(POLL).await;
+            waited += POLL;
+        }
+    }
+
+    /// Whether the primary's oplog has a command after `committed`, whoever else has it.
+    async fn defines_after(&self, committed: Tick) -> Result<bool> {
+        let oplog = self.client.database("local").collection::<RawDocumentBuf>("oplog.rs");
+        let found = oplog.find_one(doc! { "ts": { "$gt": timestamp(committed) }, "op": "c" }).await;
+        Ok(found.map_err(|error| translate("reading the end of the oplog", &error))?.is_some())
     }
 
     /// A tick that every write acknowledged before this call lies at or below, that a majority holds, and that a

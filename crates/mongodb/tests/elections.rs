@@ -1,0 +1,155 @@
+//! A replica set whose members fail: what a primary alone holds is never taken for what is, and a feed that falls silent is
+//! looked for elsewhere.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test at the edge: real clock, real server")]
+
+use std::time::{Duration, Instant};
+
+use backstay_model::Tick;
+use backstay_mongodb::{MongoDeployment, Options, ReadFrom};
+use backstay_source::{EntryBatch, Source, Start, Tail};
+use backstay_testkit::{Passage, ReplicaSet, require_mongod};
+use bson::{Document, doc};
+use mongodb::Client;
+
+const CALM: Duration = Duration::from_secs(60);
+
+async fn three() -> Option<ReplicaSet> {
+    require_mongod()?;
+    let options = backstay_testkit::Options { members: 3, cache_gb: 0.25, doors: true, ..Default::default() };
+    Some(ReplicaSet::start(options).await.unwrap())
+}
+
+/// Connected, and quick to notice that a member is gone.
+async fn connect(set: &ReplicaSet, read: ReadFrom) -> MongoDeployment {
+    let uri = format!("{}&heartbeatFrequencyMS=500&connectTimeoutMS=1000", set.uri());
+    MongoDeployment::connect(Options { uri, include: vec!["shop.*".to_owned()], read, ..Options::default() })
+        .await
+        .unwrap()
+}
+
+/// The number of the member that takes writes, and a client of it alone.
+async fn primary(set: &ReplicaSet) -> (usize, Client) {
+    let begun = Instant::now();
+    loop {
+        for member in 0..3 {
+            let client = set.direct_client(member).await.unwrap();
+            let hello = client.database("admin").run_command(doc! { "hello": 1 }).await.unwrap();
+            if hello.get_bool("isWritablePrimary").unwrap() {
+                return (member, client);
+            }
+        }
+        assert!(begun.elapsed() < CALM, "there is no primary");
+    }
+}
+
+async fn names(deployment: &MongoDeployment) -> Result<Vec<String>, backstay_source::Error> {
+    Ok(deployment.namespaces().await?.into_iter().map(|namespace| namespace.name).collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collection_that_is_rolled_back_is_never_listed() {
+    let Some(mut set) = three().await else { return };
+    let client = set.client().await.unwrap();
+    client.database("shop").collection::<Document>("kept").insert_one(doc! { "_id": 1 }).await.unwrap();
+    let deployment = connect(&set, ReadFrom::Primary).await;
+    let kept = vec!["shop.kept".to_owned()];
+    assert_eq!(names(&deployment).await.unwrap(), kept);
+    // A primary notices after a second that it is alone; on a busy machine that may be before it was given anything.
+    for attempt in 1..=5 {
+        let (alone, direct) = primary(&set).await;
+        let others: Vec<usize> = (0..3).filter(|member| *member != alone).collect();
+        for other in &others {
+            set.kill_member(*other).await.unwrap();
+        }
+        let create = doc! { "create": "lost", "writeConcern": { "w": 1, "j": true } };
+        let created = direct.database("shop").run_command(create).await.is_ok();
+        let listed = tokio::task::spawn({
+            let deployment = connect_again(&deployment);
+            async move { names(&deployment).await }
+        });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        set.kill_member(alone).await.unwrap();
+        for other in &others {
+            set.start_member(*other).await.unwrap();
+        }
+        match listed.await.unwrap() {
+            Ok(listed) => assert_eq!(listed, kept, "what no majority held was listed"),
+            Err(error) => assert!(matches!(error, backstay_source::Error::Unavailable { .. }), "{error}"),
+        }
+        client.database("shop").collection::<Document>("kept").insert_one(doc! { "_id": 1 + attempt }).await.unwrap();
+        set.start_member(alone).await.unwrap();
+        set.wait_until_ready().await.unwrap();
+        assert_eq!(names(&deployment).await.unwrap(), kept);
+        if created {
+            return;
+        }
+    }
+    panic!("the primary never took a write that was lost");
+}
+
+/// The same deployment for another task.
+fn connect_again(deployment: &MongoDeployment) -> MongoDeployment {
+    deployment.as_protected_by(&deployment.protection()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_that_is_being_built_is_not_there_yet() {
+    let Some(mut set) = three().await else { return };
+    let client = set.client().await.unwrap();
+    let records = client.database("shop").collection::<Document>("records");
+    records.insert_many((0..20).map(|n| doc! { "_id": n, "n": n })).await.unwrap();
+    let deployment = connect(&set, ReadFrom::SecondaryPreferred).await;
+    let (first, _) = primary(&set).await;
+    // A build is only committed when every voting member is done with it.
+    let away = (first + 1) % 3;
+    set.kill_member(away).await.unwrap();
+    let definition = async || deployment.namespaces().await.unwrap().remove(0).definition;
+    let before = definition().await;
+    let building = {
+        let shop = client.database("shop");
+        let index = doc! { "createIndexes": "records", "indexes": [{ "key": { "n": 1 }, "name": "n_1" }] };
+        tokio::task::spawn(async move { shop.run_command(index).await })
+    };
+    let begun = Instant::now();
+    let list = doc! { "listIndexes": "records" };
+    while client.database("shop").run_command(list.clone()).await.unwrap().to_string().matches("n_1").count() == 0 {
+        assert!(begun.elapsed() < CALM, "the build does not begin");
+    }
+    assert!(definition().await == before, "an index that is being built counts");
+    set.start_member(away).await.unwrap();
+    building.await.unwrap().unwrap();
+    assert!(definition().await != before, "an index that was built does not count");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_that_falls_silent_is_read_from_another_member() {
+    let Some(set) = three().await else { return };
+    let client = set.client().await.unwrap();
+    let records = client.database("shop").collection::<Document>("records");
+    records.insert_one(doc! { "_id": 0 }).await.unwrap();
+    let deployment = connect(&set, ReadFrom::SecondaryPreferred).await;
+    let start = deployment.position().await.unwrap().committed;
+    let mut tail = deployment.tail(Start { resume: start, through: start }).await.unwrap();
+    records.insert_one(doc! { "_id": 1 }).await.unwrap();
+    read_through(tail.as_mut(), deployment.snapshot().await.unwrap()).await;
+
+    // Whichever secondary it is: its connections stand, and nothing comes any more.
+    let (first, direct) = primary(&set).await;
+    for member in (0..3).filter(|member| *member != first) {
+        set.door(member).unwrap().set(Passage::Silent, Passage::Open);
+    }
+    let insert = doc! { "insert": "records", "documents": [{ "_id": 2 }], "writeConcern": { "w": "majority" } };
+    let reply = direct.database("shop").run_command(insert).await.unwrap();
+    let written = reply.get_timestamp("operationTime").unwrap();
+    read_through(tail.as_mut(), Tick::new(written.time, written.increment)).await;
+}
+
+async fn read_through(tail: &mut dyn Tail, until: Tick) {
+    let (begun, mut through) = (Instant::now(), Tick::ZERO);
+    let mut batch = EntryBatch::default();
+    while through < until {
+        assert!(begun.elapsed() < CALM, "the feed stands at {through}, before {until}");
+        tail.next(&mut batch).await.unwrap();
+        through = batch.through;
+    }
+}
