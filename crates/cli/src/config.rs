@@ -15,6 +15,7 @@
 
 mod check;
 mod locate;
+mod pace;
 pub mod redact;
 mod repository;
 pub mod secret;
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use check::Problem;
+pub use pace::PaceConfig;
 pub use repository::{BucketConfig, Repository};
 pub use secret::{Origin, Secret};
 pub use show::View;
@@ -91,6 +93,8 @@ pub struct SourceConfig {
     pub include: Vec<NamespacePattern>,
     /// Whose a record is; the first rule that matches decides.
     pub tenants: Vec<TenantRule>,
+    /// How fast it may be scanned, and when.
+    pub pace: PaceConfig,
 }
 
 impl Config {
@@ -145,6 +149,21 @@ fn describe(file: &Path, problems: &[Problem]) -> Failure {
     }
     let list: Vec<String> = problems.iter().map(|problem| format!("\n  - {problem}")).collect();
     Failure::usage(format!("the configuration {} has {} problems:{}", file.display(), list.len(), list.concat()))
+}
+
+/// A file's text, for `fuzz/`: whatever it is, there is a configuration or there are problems.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub fn fuzz(text: &str) {
+    let environment = Environment::from_iter([("BACKSTAY_PASSPHRASE", "words")]);
+    let file = Path::new("/etc/backstay.yaml");
+    let checked = match sections::parse(text, "backstay.yaml") {
+        Ok(sections) => check::check(sections, file, &environment),
+        Err(problem) => Ok((None, vec![problem])),
+    };
+    let Ok((config, problems)) = checked else { return };
+    assert!(config.is_some() || !problems.is_empty());
+    assert!(problems.is_empty() || !describe(file, &problems).message.is_empty());
 }
 
 #[cfg(test)]

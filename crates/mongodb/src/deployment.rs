@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use backstay_model::{IdRange, Interpreter, Protection, Tick};
 use backstay_source::{
     Capabilities, Error, Namespace, Position, RecordBatch, Records, Result, Source, Start, Tail, Target, Topology,
-    Write, WriteMode, WriteReport,
+    Write, WriteLatency, WriteMode, WriteReport,
 };
 
 use crate::checkup::Checkup;
@@ -110,6 +110,10 @@ impl Source for MongoDeployment {
 
     async fn snapshot(&self) -> Result<Tick> {
         self.connection.snapshot().await
+    }
+
+    async fn write_latency(&self) -> Result<Option<WriteLatency>> {
+        self.connection.write_latency().await
     }
 
     async fn namespaces(&self) -> Result<Vec<Namespace>> {

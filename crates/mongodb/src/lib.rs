@@ -18,6 +18,7 @@ mod deployment;
 mod discover;
 mod failure;
 pub mod interpret;
+mod latency;
 mod pipe;
 mod scan;
 mod split;

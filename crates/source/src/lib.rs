@@ -18,5 +18,5 @@ mod restore;
 
 pub use backstay_model::{EntryBatch, RecordBatch};
 pub use error::{Error, Result};
-pub use protect::{Capabilities, Namespace, Position, Records, Source, Start, Tail, Topology};
+pub use protect::{Capabilities, Namespace, Position, Records, Source, Start, Tail, Topology, WriteLatency};
 pub use restore::{Conflict, Target, Write, WriteMode, WriteReport};

@@ -53,6 +53,16 @@ pub struct Namespace {
     pub records: u64,
 }
 
+/// How long the source's own users have waited for their writes, summed up since some fixed moment: two readings give
+/// the mean of what lies between.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct WriteLatency {
+    /// Writes so far.
+    pub writes: u64,
+    /// Microseconds that they took, all together.
+    pub micros: u64,
+}
+
 /// Where to start following a change feed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Start {
@@ -91,6 +101,11 @@ pub trait Source: Send + Sync {
 
     /// A tick at which [`Source::scan`] can read now, and that cannot be rolled back any more.
     async fn snapshot(&self) -> Result<Tick>;
+
+    /// How long writes take at the moment, for reading no faster than the source bears. `None` where it does not tell.
+    async fn write_latency(&self) -> Result<Option<WriteLatency>> {
+        Ok(None)
+    }
 
     /// The namespaces that the configuration includes, as they stand now, ascending by name.
     async fn namespaces(&self) -> Result<Vec<Namespace>>;

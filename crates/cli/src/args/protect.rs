@@ -9,10 +9,16 @@ use super::values::{Sample, Until};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 The first backup reads everything. A later one reads everything again, stores only what differs from the \
-archive, and reports the difference as drift. A backup that was stopped goes on where it was.")]
+archive, and reports the difference as drift. A backup that was stopped goes on where it was.
+
+It reads no faster than the source bears: the source's section `pace` in the configuration sets a limit, how long the \
+users of the source may wait for their writes, and the hours of the day in which it is scanned.")]
 pub struct BackupArgs {
     /// A source of the configuration
     pub source: String,
+    /// Scan at once, whatever pace.off_peak says
+    #[arg(long, env = "BACKSTAY_NOW", hide_env_values = true, value_parser = switch())]
+    pub now: bool,
 }
 
 /// `backstay capture`

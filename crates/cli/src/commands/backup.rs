@@ -1,8 +1,9 @@
 //! `backstay backup`: the base image of a source, brought up to date.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backstay_engine::{BackupOptions, BackupReport, backup};
+use backstay_engine::{BackupOptions, BackupReport, Paced, backup};
 use backstay_model::{Span, Tick};
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -21,6 +22,8 @@ struct Summary<'a> {
     source_bytes: u64,
     stored_bytes: u64,
     seconds: f64,
+    /// Of these, for how long reading waited, to be kind to the source.
+    waited_seconds: f64,
     at: String,
     at_time: String,
     /// From here on instants can be restored, but for the gaps.
@@ -39,12 +42,14 @@ pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit, Failure> 
     let started = Instant::now();
     let installation = Installation::open(context).await?;
     let source = installation.config.source(&args.source)?;
-    let deployment = connect(source).await?;
     let watch = context.watch();
+    let pace = source.pace.pace(args.now, context.now.time_zone());
+    let deployment = Arc::new(connect(source).await?);
+    let paced = Paced::new(deployment, pace, watch.monitor(), installation.world());
     let done = backup(
         &installation.repository,
         &args.source,
-        &deployment,
+        &paced,
         source.kind.name(),
         BackupOptions::default(),
         watch.monitor(),
@@ -61,6 +66,7 @@ pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit, Failure> 
         source_bytes: report.source_bytes,
         stored_bytes: report.stored_bytes,
         seconds: elapsed.as_secs_f64(),
+        waited_seconds: paced.waited().as_secs_f64(),
         at: report.at.to_string(),
         at_time: rfc3339(report.at),
         earliest: earliest.to_string(),
@@ -69,11 +75,19 @@ pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit, Failure> 
         drift: report.drift,
         resumed: report.resumed,
     };
-    context.summary(&summary, || describe(context, &args.source, &report, &spans, elapsed))?;
+    let waited = paced.waited();
+    context.summary(&summary, || describe(context, &args.source, &report, &spans, elapsed, waited))?;
     Ok(Exit::Done)
 }
 
-fn describe(context: &Context, source: &str, report: &BackupReport, spans: &[Span], elapsed: Duration) -> String {
+fn describe(
+    context: &Context,
+    source: &str,
+    report: &BackupReport,
+    spans: &[Span],
+    elapsed: Duration,
+    waited: Duration,
+) -> String {
     let mut text = format!(
         "backed up {source}: {} records in {} namespaces, {}, stored as {}, in {}",
         count(report.records),
@@ -82,6 +96,9 @@ fn describe(context: &Context, source: &str, report: &BackupReport, spans: &[Spa
         bytes(report.stored_bytes),
         duration(elapsed),
     );
+    if waited >= Duration::from_secs(1) {
+        text.push_str(&format!("\nwaited {} of that, to be kind to the source", duration(waited)));
+    }
     if report.resumed {
         text.push_str("\nwent on with a backup that had been interrupted");
     }

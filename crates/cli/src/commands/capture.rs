@@ -1,8 +1,9 @@
 //! `backstay capture`: the changes of a source, followed.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backstay_engine::{CaptureOptions, CaptureReport, Until, capture};
+use backstay_engine::{CaptureOptions, CaptureReport, Paced, Until, capture};
 use serde::Serialize;
 
 use super::Context;
@@ -44,6 +45,9 @@ pub async fn run(context: &Context, args: &CaptureArgs) -> Result<Exit, Failure>
         context.output.note(&format!("following {}; SIGINT or SIGTERM stops", args.source));
     }
     let watch = context.watch();
+    // A scan over a gap is paced as well, but waits for no hours: what a gap hides is not protected.
+    let pace = installation.config.source(&args.source)?.pace.pace(true, context.now.time_zone());
+    let deployment = Paced::new(Arc::new(deployment), pace, watch.monitor(), installation.world());
     let options = CaptureOptions { until, ..CaptureOptions::default() };
     let captured = capture(&vault, &deployment, options, watch.monitor()).await;
     drop(watch);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use backstay_store::Place;
 use serde::Serialize;
 
+use super::pace::PaceConfig;
 use super::repository::BucketConfig;
 use super::secret::{self, Origin, Secret};
 use super::sections::{DrillSection, KeyringSection, RepositorySection, Sections, SourceSection};
@@ -177,8 +178,9 @@ impl Check<'_> {
                 self.problem(uri.setting.clone(), format!("the URI does not begin with {}", schemes.join(" or ")));
             }
         }
-        let SourceSection { kind, include, tenants, .. } = section;
-        Ok(Some(SourceConfig { name: name.to_owned(), kind, uri, include, tenants }))
+        let SourceSection { kind, include, tenants, pace, .. } = section;
+        let pace = PaceConfig::check(pace, |key, problem| self.problem(setting(&format!("pace.{key}")), problem));
+        Ok(Some(SourceConfig { name: name.to_owned(), kind, uri, include, tenants, pace }))
     }
 
     fn one_of<const N: usize>(&mut self, place: &str, origins: [Option<Origin>; N]) -> Option<Origin> {

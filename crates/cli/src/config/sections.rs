@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_saphyr::UserMessageFormatter;
 
 use super::check::Problem;
+use super::pace::PaceSection;
 use super::tenants::TenantRule;
 use super::{Kind, redact};
 use crate::pattern::NamespacePattern;
@@ -84,6 +85,8 @@ pub struct SourceSection {
     pub include: Vec<NamespacePattern>,
     #[serde(default)]
     pub tenants: Vec<TenantRule>,
+    #[serde(default)]
+    pub pace: PaceSection,
 }
 
 /// `drill:`

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use backstay_store::Limits;
 use serde::Serialize;
 
-use super::{Config, Kind, Origin, Repository, SourceConfig, TenantRule, redact};
+use super::{Config, Kind, Origin, PaceConfig, Repository, SourceConfig, TenantRule, redact};
 use crate::failure::Failure;
 use crate::pattern::NamespacePattern;
 
@@ -61,6 +61,7 @@ struct SourceView<'a> {
     uri: String,
     include: &'a [NamespacePattern],
     tenants: &'a [TenantRule],
+    pace: &'a PaceConfig,
 }
 
 impl<'a> View<'a> {
@@ -112,7 +113,13 @@ fn repository_view(repository: &Repository) -> RepositoryView {
 }
 
 fn source_view(source: &SourceConfig) -> SourceView<'_> {
-    SourceView { kind: source.kind, uri: shown_uri(&source.uri), include: &source.include, tenants: &source.tenants }
+    SourceView {
+        kind: source.kind,
+        uri: shown_uri(&source.uri),
+        include: &source.include,
+        tenants: &source.tenants,
+        pace: &source.pace,
+    }
 }
 
 fn shown_uri(origin: &Origin) -> String {
