@@ -27,11 +27,13 @@ type AcceptsName = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 /// When an id or the filter cannot be used.
 pub fn scope(args: &SelectionArgs) -> Result<Scope, Failure> {
     let patterns = args.namespaces.clone();
-    let namespaces: Option<AcceptsName> = match patterns.is_empty() {
-        true => None,
-        false => Some(Arc::new(move |name| patterns.iter().any(|pattern| pattern.matches(name)))),
-    };
-    Ok(Scope { namespaces, selection: selection(args)? })
+    if patterns.is_empty() {
+        return Ok(Scope { selection: selection(args)?, ..Scope::default() });
+    }
+    let whole: Vec<_> = patterns.iter().filter(|pattern| !pattern.is_glob()).cloned().collect();
+    let namespaces: AcceptsName = Arc::new(move |name| patterns.iter().any(|pattern| pattern.matches(name)));
+    let named: AcceptsName = Arc::new(move |name| whole.iter().any(|pattern| pattern.matches(name)));
+    Ok(Scope { namespaces: Some(namespaces), named: Some(named), selection: selection(args)? })
 }
 
 fn selection(args: &SelectionArgs) -> Result<Selection, Failure> {

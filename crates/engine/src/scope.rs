@@ -13,6 +13,8 @@ type NamePredicate = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 pub struct Scope {
     /// Only namespaces whose name this accepts.
     pub namespaces: Option<NamePredicate>,
+    /// Those that were asked for by their whole names, not by a pattern.
+    pub named: Option<NamePredicate>,
     /// Only these records of them.
     pub selection: Selection,
 }
@@ -33,8 +35,9 @@ impl Scope {
     }
 
     /// True when a restore of this scope writes the namespace of this name and kind. Who may do what in a source is
-    /// changed only when it is asked for by name.
+    /// changed only when it is asked for by name: a pattern that happens to match is not enough.
     pub(crate) fn restores(&self, name: &str, kind: NamespaceKind) -> bool {
-        self.has(name) && (kind != NamespaceKind::Accounts || self.namespaces.is_some())
+        let is_named = || self.named.as_ref().is_some_and(|names| names(name));
+        self.has(name) && (kind != NamespaceKind::Accounts || is_named())
     }
 }

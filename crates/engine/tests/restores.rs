@@ -84,7 +84,7 @@ fn ids_and_predicates_pick_records_and_nothing_else_is_touched() {
         let ids = vec![b"b".to_vec(), b"c".to_vec(), b"new-b".to_vec()];
         let selection = Selection { ids: Some(Arc::new(ids)), ..Selection::default() };
         let orders: Arc<dyn Fn(&str) -> bool + Send + Sync> = Arc::new(|name| name == "shop.orders");
-        let scope = Scope { namespaces: Some(Arc::clone(&orders)), selection };
+        let scope = Scope { namespaces: Some(Arc::clone(&orders)), selection, ..Scope::default() };
         let mut expected = now(&rig.toy);
         let then = content(&rig.toy.oracle(), at);
         let report = rig.rewind(&RestoreRequest { scope, ..everything(at) }).await.unwrap();
@@ -96,7 +96,7 @@ fn ids_and_predicates_pick_records_and_nothing_else_is_touched() {
         assert_eq!((report.plan.insert, report.plan.replace, report.plan.delete), (1, 1, 1));
         let blue = |image: &[u8]| Record::parse(image).unwrap().get("colour") == Some("blue");
         let selection = Selection { predicate: Some(Arc::new(blue)), ..Selection::default() };
-        let scope = Scope { namespaces: Some(orders), selection };
+        let scope = Scope { namespaces: Some(orders), selection, ..Scope::default() };
         rig.rewind(&RestoreRequest { scope, ..everything(at) }).await.unwrap();
         expected.get_mut("shop.orders").unwrap().remove(&b"new-a"[..]);
         assert_eq!(now(&rig.toy), expected, "only what was blue now and not there then is gone");
@@ -344,7 +344,7 @@ proptest! {
                 }
             }
             let proof = if full { ProofScope::Full } else { ProofScope::Changed };
-            let scope = Scope { namespaces: None, selection };
+            let scope = Scope { selection, ..Scope::default() };
             let request = RestoreRequest { scope, proof, ..everything(at) };
             if then.is_empty() {
                 return;

@@ -310,7 +310,7 @@ fn ids_and_predicates_take_back_what_they_had_picked() {
         let by_colour = Selection { predicate: Some(Arc::new(blue)), ..Selection::default() };
         let by_id = Selection { ids: Some(Arc::new(vec![b"b".to_vec(), b"c".to_vec()])), ..Selection::default() };
         for selection in [by_colour, by_id] {
-            let scope = Scope { namespaces: None, selection };
+            let scope = Scope { selection, ..Scope::default() };
             let report = rig.rewind(&RestoreRequest { scope: scope.clone(), ..everything(at) }).await.unwrap();
             assert!(report.written > 0);
             let undone = undo(&rig, &request(&rig, &scope).await).await.unwrap();

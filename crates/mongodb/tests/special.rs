@@ -110,7 +110,11 @@ async fn users_and_roles_are_captured_and_restored_only_when_asked() {
     assert!(report.proof.unwrap().equal);
     assert!(users(&stage, &stage.target_client).await.is_empty(), "not asked for");
     let accounts = |name: &str| name.starts_with("admin.system.");
-    let scope = Scope { namespaces: Some(std::sync::Arc::new(accounts)), ..Scope::default() };
+    let matched = Scope { namespaces: Some(std::sync::Arc::new(|_| true)), ..Scope::default() };
+    stage.restore(at, matched).await.unwrap();
+    assert!(users(&stage, &stage.target_client).await.is_empty(), "a pattern matched them, nobody named them");
+    let named = std::sync::Arc::new(accounts);
+    let scope = Scope { namespaces: Some(named.clone()), named: Some(named.clone()), ..Scope::default() };
     let report = stage.restore(at, scope).await.unwrap();
     assert!(report.proof.unwrap().equal, "{:?}", report.notes);
     assert_eq!(users(&stage, &stage.target_client).await, held);
@@ -124,7 +128,7 @@ async fn users_and_roles_are_captured_and_restored_only_when_asked() {
     let selection =
         backstay_archive::Selection { predicate: Some(std::sync::Arc::new(predicate)), ..Default::default() };
     stage.run("other", doc! { "dropUser": "bob" }).await;
-    let scope = Scope { namespaces: Some(std::sync::Arc::new(accounts)), selection };
+    let scope = Scope { namespaces: Some(named.clone()), named: Some(named), selection };
     stage.rewind(at, scope).await.unwrap();
     let now = users(&stage, &stage.client).await;
     assert_eq!(now.len(), 5);

@@ -194,7 +194,7 @@ pub fn everything(at: Tick) -> RestoreRequest {
 /// What one tenant had as of `at`.
 pub fn tenant(name: &str, at: Tick) -> RestoreRequest {
     let selection = Selection { tenants: Some([name.to_owned()].into()), ..Selection::default() };
-    RestoreRequest { scope: Scope { namespaces: None, selection }, ..everything(at) }
+    RestoreRequest { scope: Scope { selection, ..Scope::default() }, ..everything(at) }
 }
 
 /// What was true as of `at`.
