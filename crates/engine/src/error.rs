@@ -23,8 +23,8 @@ pub enum Error {
     /// Nothing in the archive is what was asked for.
     #[error("{0}")]
     NothingSelected(String),
-    /// Records changed while they were being restored, and the policy is to stop.
-    #[error("{count} records of {namespace} changed while they were being restored; the first is {first}: {why}")]
+    /// Records changed while they were being restored, or others hold their unique values, and the policy is to stop.
+    #[error("{count} records of {namespace} could not be written as planned; the first is {first}: {why}")]
     Conflict {
         /// The namespace's name in the target.
         namespace: String,
@@ -33,6 +33,14 @@ pub enum Error {
         /// The id of the first.
         first: String,
         /// Why it did not.
+        why: String,
+    },
+    /// A namespace that removes its oldest records has no room for those that would come back.
+    #[error("nothing was written to {namespace}: {why}")]
+    NoRoom {
+        /// Its name in the target.
+        namespace: String,
+        /// What does not fit.
         why: String,
     },
     /// A restore that cannot be taken back.

@@ -28,7 +28,10 @@ use crate::{Error, Monitor, Phase, Proof, ProofScope, Result, Scope};
 pub(crate) mod ahead;
 mod compare;
 mod fresh;
+mod order;
 pub(crate) mod rewind;
+pub(crate) mod room;
+mod waiting;
 pub(crate) mod writer;
 
 use writer::Writer;
@@ -325,7 +328,10 @@ impl Job<'_> {
             }
             let live = self.live.iter().find(|live| live.name == name).cloned();
             let scope = self.live_scope(definition);
-            let writer = Writer::new(self.target, &name, self.request.on_conflict);
+            let mut writer = Writer::new(self.target, &name, self.request.on_conflict);
+            if live.as_ref().is_some_and(|live| live.kind == NamespaceKind::Ordered) {
+                writer = writer.inserting_last();
+            }
             let plan = match (&live, self.since) {
                 (None, _) => self.fresh(definition, &name, &scope).await?,
                 (Some(live), Some(now)) if live.incarnation == definition.incarnation => {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use backstay_model::{IdRange, Interpreter, Protection, Tick};
 use backstay_source::{
-    Capabilities, Error, Namespace, Position, RecordBatch, Records, Result, Source, Start, Tail, Target, Topology,
-    Write, WriteLatency, WriteMode, WriteReport,
+    Capabilities, Error, Namespace, Position, RecordBatch, Records, Result, Room, Source, Start, Tail, Target,
+    Topology, UniqueValues, Write, WriteLatency, WriteMode, WriteReport,
 };
 
 use crate::checkup::Checkup;
@@ -188,6 +188,18 @@ impl Target for MongoDeployment {
             return self.connection.write_views(name, writes, mode).await;
         }
         self.connection.write(name, writes, mode).await
+    }
+
+    async fn room(&self, name: &str) -> Result<Option<Room>> {
+        self.connection.room(name).await
+    }
+
+    async fn unique_values(&self, name: &str) -> Result<UniqueValues> {
+        self.connection.unique_values(name).await
+    }
+
+    async fn exchange(&self, name: &str, writes: &[Write<'_>], mode: WriteMode) -> Result<WriteReport> {
+        self.connection.exchange(name, writes, mode).await
     }
 }
 

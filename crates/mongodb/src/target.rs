@@ -6,6 +6,8 @@
 //!   insert    records known to be missing, at full speed
 //!   write     a plan's writes, each only while the record still is what the plan saw
 //!   guard     the same for records that one command cannot hold, or whose collection has a collation
+//!   exchange  writes that take each other's unique values, in one transaction
+//!   unique    which unique values a record takes up
 //!   views     a view's definition is a record of `system.views`, but only commands may change it
 //! ```
 //!
@@ -13,9 +15,11 @@
 //! cannot be rolled back any more.
 
 mod define;
+mod exchange;
 mod guard;
 mod insert;
 mod read;
+mod unique;
 mod views;
 mod write;
 
@@ -64,13 +68,17 @@ impl Connection {
             return Err(Error::Unavailable { what: what.to_owned(), why });
         }
         let n = reply.get("n").and_then(crate::catalog::whole_number).unwrap_or(0);
-        let errors = reply.get_array("writeErrors").map(Vec::as_slice).unwrap_or_default();
-        let failed = errors.iter().filter_map(|error| {
-            let error = error.as_document()?;
-            let place = usize::try_from(crate::catalog::whole_number(error.get("index")?)?).ok()?;
-            let code = error.get("code").and_then(Bson::as_i32).unwrap_or(0);
-            Some((place, code, error.get_str("errmsg").unwrap_or("the server gave no reason").to_owned()))
-        });
-        Ok(Answer { n, failed: failed.collect() })
+        Ok(Answer { n, failed: write_errors(&reply).collect() })
     }
+}
+
+/// The statements of a write command that failed: place, code, words.
+fn write_errors(reply: &Document) -> impl Iterator<Item = (usize, i32, String)> {
+    let errors = reply.get_array("writeErrors").map(Vec::as_slice).unwrap_or_default();
+    errors.iter().filter_map(|error| {
+        let error = error.as_document()?;
+        let place = usize::try_from(crate::catalog::whole_number(error.get("index")?)?).ok()?;
+        let code = error.get("code").and_then(Bson::as_i32).unwrap_or(0);
+        Some((place, code, error.get_str("errmsg").unwrap_or("the server gave no reason").to_owned()))
+    })
 }

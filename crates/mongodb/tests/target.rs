@@ -101,7 +101,9 @@ async fn a_guarded_write_leaves_what_changed_meanwhile() -> Result<()> {
     let Some(Stage { _set, client, deployment }) = stage().await? else { return Ok(()) };
     let shop = client.database("shop");
     shop.run_command(doc! { "create": "words", "collation": { "locale": "en", "strength": 1 } }).await?;
-    for name in ["orders", "words"] {
+    let english = doc! { "locale": "en", "strength": 1 };
+    shop.run_command(doc! { "create": "log", "capped": true, "size": 1 << 20, "collation": english }).await?;
+    for name in ["orders", "words", "log"] {
         let orders = shop.collection::<Document>(name);
         let full = format!("shop.{name}");
         let seen: Vec<RawDocumentBuf> =
@@ -154,6 +156,107 @@ async fn records_too_large_for_one_command_are_guarded_too() -> Result<()> {
     let writes = [Write::Replace { expected: seen.as_bytes(), image: other.as_bytes() }];
     let report = deployment.write("shop.orders", &writes, WriteMode::Guarded).await?;
     assert_eq!((report.written, report.conflicts.len()), (0, 1));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unique_value_of_another_record_is_told_from_a_record_that_changed() -> Result<()> {
+    let Some(Stage { _set, client, deployment }) = stage().await? else { return Ok(()) };
+    let shop = client.database("shop");
+    shop.run_command(doc! { "create": "words", "collation": { "locale": "en", "strength": 1 } }).await?;
+    let zero = bson::Timestamp { time: 0, increment: 0 };
+    for name in ["orders", "words"] {
+        let index = doc! { "name": "u", "key": { "u": 1 }, "unique": true };
+        shop.run_command(doc! { "createIndexes": name, "indexes": [index] }).await?;
+        let orders = shop.collection::<Document>(name);
+        let seen: Vec<RawDocumentBuf> = (0..4).map(|n| raw(doc! { "_id": n, "u": n })).collect();
+        orders.insert_many(seen.iter().map(tree)).await?;
+        orders.update_one(doc! { "_id": 3 }, doc! { "$set": { "more": 1 } }).await?;
+        let image = |id: i32, u: i32| raw(doc! { "_id": id, "u": u });
+        let (one, two, three) = (image(0, 1), image(1, 0), image(3, 9));
+        let (new, here, odd) = (image(7, 2), image(2, 2), raw(doc! { "_id": 8, "u": 2, "t": zero }));
+        let here_odd = raw(doc! { "_id": 3, "u": 9, "t": zero });
+        let writes = [
+            Write::Replace { expected: seen[0].as_bytes(), image: one.as_bytes() },
+            Write::Replace { expected: seen[3].as_bytes(), image: three.as_bytes() },
+            Write::Insert { image: new.as_bytes() },
+            Write::Insert { image: odd.as_bytes() },
+            Write::Insert { image: three.as_bytes() },
+            Write::Insert { image: here_odd.as_bytes() },
+            Write::Insert { image: here.as_bytes() },
+        ];
+        let report = deployment.write(&format!("shop.{name}"), &writes, WriteMode::Guarded).await?;
+        let told: Vec<(usize, bool)> = report.conflicts.iter().map(|found| (found.write, found.taken)).collect();
+        assert_eq!(told, [(0, true), (1, false), (2, true), (3, true), (4, false), (5, false)], "{name} {report:?}");
+        assert_eq!(report.written, 1, "what is there as wished is written");
+        let report = deployment.write(&format!("shop.{name}"), &writes[..1], WriteMode::Overwrite).await?;
+        assert!(report.conflicts.len() == 1 && report.conflicts[0].taken, "{name} {report:?}");
+
+        // Both at one instant; not when one of them has changed, and all or none.
+        let swap = [writes[0], Write::Replace { expected: seen[1].as_bytes(), image: two.as_bytes() }];
+        let name = format!("shop.{name}");
+        let before = live(&deployment, &name, None).await;
+        let changed = deployment.exchange(&name, &[swap[0], swap[1], writes[1]], WriteMode::Guarded).await?;
+        assert_eq!((changed.written, changed.conflicts.len()), (0, 1), "{changed:?}");
+        assert!(changed.conflicts[0].write == 2 && !changed.conflicts[0].taken, "{changed:?}");
+        let taken = deployment.exchange(&name, &[swap[0], swap[1], writes[2]], WriteMode::Guarded).await?;
+        assert_eq!((taken.written, taken.conflicts.len()), (0, 1), "{taken:?}");
+        assert!(taken.conflicts[0].write == 2 && taken.conflicts[0].taken, "{taken:?}");
+        assert_eq!(live(&deployment, &name, None).await, before);
+        for _ in 0..2 {
+            let report = deployment.exchange(&name, &swap, WriteMode::Guarded).await?;
+            assert_eq!((report.written, report.conflicts.as_slice()), (2, &[][..]), "the second time nothing changes");
+        }
+        let odd = [
+            Write::Delete { expected: seen[2].as_bytes() },
+            Write::Insert { image: odd.as_bytes() },
+            Write::Replace { expected: seen[3].as_bytes(), image: three.as_bytes() },
+        ];
+        assert_eq!(deployment.exchange(&name, &odd, WriteMode::Overwrite).await?.written, 3);
+        let now = live(&deployment, &name, None).await;
+        assert_eq!(now, [&one, &two, &three, &raw(doc! { "_id": 8, "u": 2, "t": zero })].map(tree));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_into_one_command_is_exchanged_at_one_instant_too() -> Result<()> {
+    let Some(Stage { _set, client, deployment }) = stage().await? else { return Ok(()) };
+    let shop = client.database("shop");
+    let index = doc! { "name": "u", "key": { "u": 1 }, "unique": true };
+    shop.run_command(doc! { "createIndexes": "orders", "indexes": [index] }).await?;
+    let record = |id: i32, u: i32| raw(doc! { "_id": id, "u": u, "pad": "x".repeat(3 << 20) });
+    let seen: Vec<RawDocumentBuf> = (0..7).map(|n| record(n, n)).collect();
+    let goal: Vec<RawDocumentBuf> = (0..7).map(|n| record(n, (n + 1) % 7)).collect();
+    deployment.insert("shop.orders", &batch(&seen)).await?;
+    let both = seen.iter().zip(&goal);
+    let writes: Vec<Write> =
+        both.map(|(seen, goal)| Write::Replace { expected: seen.as_bytes(), image: goal.as_bytes() }).collect();
+    let report = deployment.exchange("shop.orders", &writes, WriteMode::Guarded).await?;
+    assert_eq!((report.written, report.conflicts), (7, vec![]));
+    assert!(live(&deployment, "shop.orders", None).await == goal.iter().map(tree).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_capped_collection_tells_how_much_more_it_holds() -> Result<()> {
+    let Some(Stage { _set, client, deployment }) = stage().await? else { return Ok(()) };
+    let shop = client.database("shop");
+    shop.run_command(doc! { "create": "log", "capped": true, "size": 4096, "max": 50 }).await?;
+    shop.run_command(doc! { "create": "sized", "capped": true, "size": 4096 }).await?;
+    let record = raw(doc! { "_id": 1 });
+    let length = i64::try_from(record.as_bytes().len())?;
+    for name in ["log", "sized", "orders"] {
+        shop.collection::<Document>(name).insert_one(tree(&record)).await?;
+    }
+    let room = |records| Some(backstay_source::Room { records, bytes: 4096 - length });
+    assert_eq!(deployment.room("shop.log").await?, room(49));
+    assert!(
+        deployment.room("shop.sized").await?.is_some_and(|room| room.records > 1 << 40 && room.bytes == 4096 - length)
+    );
+    assert_eq!(deployment.room("shop.orders").await?, None);
+    shop.run_command(doc! { "collMod": "log", "cappedSize": 4096, "cappedMax": 0 }).await?;
+    assert!(deployment.room("shop.log").await?.is_some_and(|room| room.records > 1 << 40));
     Ok(())
 }
 

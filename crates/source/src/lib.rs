@@ -5,7 +5,7 @@
 //!   Source ────┤
 //!              └── position ── tail ─────────────────────────▶ EntryBatch…       every change, raw
 //!
-//!   Target ────── definitions · scan · fetch · create · write · build_indexes    restoring, guarded
+//!   Target ────── definitions · scan · fetch · create · write · exchange · build_indexes    restoring, guarded
 //! ```
 //!
 //! An adapter implements [`Source`] to be protected and [`Target`] to be restored into; its
@@ -19,4 +19,4 @@ mod restore;
 pub use backstay_model::{EntryBatch, RecordBatch};
 pub use error::{Error, Result};
 pub use protect::{Capabilities, Namespace, Position, Records, Source, Start, Tail, Topology, WriteLatency};
-pub use restore::{Conflict, Target, Write, WriteMode, WriteReport};
+pub use restore::{Conflict, Room, Target, UniqueValues, Write, WriteMode, WriteReport};

@@ -42,6 +42,8 @@ pub enum WriteMode {
 pub struct Conflict {
     /// The write's place in the batch that was handed over.
     pub write: usize,
+    /// True when another record holds a unique value of this one: the write may succeed once that value is given up.
+    pub taken: bool,
     /// Why, in words: changed meanwhile, a unique index, a validator.
     pub why: String,
 }
@@ -54,6 +56,19 @@ pub struct WriteReport {
     /// Those that did not, ascending.
     pub conflicts: Vec<Conflict>,
 }
+
+/// How much more fits into a namespace before it removes its oldest records; below zero when there is too much in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// Records.
+    pub records: i64,
+    /// Bytes of records.
+    pub bytes: i64,
+}
+
+/// The unique values that a record takes up, as bytes that mean nothing else: two records with one in common cannot both
+/// be there. Values may be left out: they are a hint of which write has to wait for which.
+pub type UniqueValues = Box<dyn Fn(&[u8]) -> Vec<Vec<u8>> + Send + Sync>;
 
 /// A database that can be restored into. Writes are acknowledged only when they cannot be rolled back any more.
 #[async_trait]
@@ -94,4 +109,23 @@ pub trait Target: Send + Sync {
 
     /// Carries out writes of one namespace.
     async fn write(&self, name: &str, writes: &[Write<'_>], mode: WriteMode) -> Result<WriteReport>;
+
+    /// How much more fits into the namespace `name`; `None` when it has no bound.
+    async fn room(&self, _name: &str) -> Result<Option<Room>> {
+        Ok(None)
+    }
+
+    /// Which unique values records of the namespace `name` take up.
+    async fn unique_values(&self, _name: &str) -> Result<UniqueValues> {
+        Ok(Box::new(|_| Vec::new()))
+    }
+
+    /// Carries out writes of one namespace at one instant: all of them, or none. What one of them gives up another may
+    /// take. When none was carried out the report names at least one that stood in the way; all of them, when the target
+    /// cannot do this at all.
+    async fn exchange(&self, _name: &str, writes: &[Write<'_>], _mode: WriteMode) -> Result<WriteReport> {
+        let why = "a unique value is held by another record, and this target cannot exchange values at one instant";
+        let refused = |write| Conflict { write, taken: true, why: why.to_owned() };
+        Ok(WriteReport { written: 0, conflicts: (0..writes.len()).map(refused).collect() })
+    }
 }

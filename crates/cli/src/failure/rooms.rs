@@ -33,6 +33,10 @@ impl From<backstay_engine::Error> for Failure {
                 "what was written before stays and running it again goes on from there; --on-conflict skip leaves such \
                  records alone, --on-conflict overwrite writes over them",
             ),
+            Error::NoRoom { .. } => Failure::failed(message).hint(
+                "raise its cap first (collMod with cappedSize and cappedMax, from MongoDB 6.0 on), or restore it under \
+                 another name with --into and --rename",
+            ),
             Error::NotUndoable { .. } => Failure::failed(message)
                 .hint("backstay restores ID shows what it did; a restore as of just before brings that back"),
             Error::ChangedSince { .. } => Failure::failed(message).hint(

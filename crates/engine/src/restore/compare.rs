@@ -8,6 +8,7 @@ use backstay_model::{RecordBatch, crash_point};
 use crate::compare::{Comparison, Pair};
 use crate::monitor::Meter;
 use crate::proof::LiveScope;
+use crate::restore::room::Growth;
 use crate::restore::writer::{OwnedWrite, Writer};
 use crate::restore::{Job, Plan};
 use crate::{Phase, Result};
@@ -18,7 +19,38 @@ impl Job<'_> {
         definition: &Definition,
         name: &str,
         scope: &LiveScope,
-        writer: Writer<'_>,
+        mut writer: Writer<'_>,
+    ) -> Result<Plan> {
+        if self.request.preview || writer.is_inserting_last() {
+            let mut growth = Growth::default();
+            let digest = self.archive_digest.clone();
+            let plan = self.walk_all(definition, name, scope, None, &mut growth).await?;
+            if writer.is_inserting_last() {
+                growth.check_room(self.target, name).await?;
+            }
+            if self.request.preview {
+                return Ok(plan);
+            }
+            self.archive_digest = digest;
+            self.left.clear();
+        }
+        let mut growth = Growth::default();
+        let plan = self.walk_all(definition, name, scope, Some(&mut writer), &mut growth).await?;
+        let done = writer.finish(&|id| self.display_id(id)).await?;
+        self.report.written += done.written;
+        self.report.skipped += done.skipped;
+        self.prove(name, scope).await?;
+        Ok(plan)
+    }
+
+    /// Walks both states, and with a writer writes what differs.
+    async fn walk_all(
+        &mut self,
+        definition: &Definition,
+        name: &str,
+        scope: &LiveScope,
+        mut writer: Option<&mut Writer<'_>>,
+        growth: &mut Growth,
     ) -> Result<Plan> {
         let mut plan = Plan::default();
         let mut meter = Meter::new(self.monitor, Phase::Compare, None);
@@ -27,17 +59,13 @@ impl Job<'_> {
         for partition in view.partitions(definition.incarnation, &selection).await? {
             self.monitor.check()?;
             let writes = self.plan_partition(&partition, name, scope, &mut plan, &mut meter).await?;
-            if self.request.preview {
-                continue;
-            }
+            growth.add(&writes);
+            let Some(writer) = writer.as_deref_mut() else { continue };
             let display = |id: &[u8]| self.display_id(id);
             let done = writer.carry_out(writes, &display).await?;
             self.report.written += done.written;
             self.report.skipped += done.skipped;
             crash_point("restore.partition-written");
-        }
-        if !self.request.preview {
-            self.prove(name, scope).await?;
         }
         Ok(plan)
     }

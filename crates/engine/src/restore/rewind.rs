@@ -12,6 +12,7 @@ use backstay_model::{Tenant, Tick, crash_point};
 
 use crate::monitor::Meter;
 use crate::proof::LiveScope;
+use crate::restore::room::Growth;
 use crate::restore::writer::{OwnedWrite, Writer};
 use crate::restore::{Job, Plan};
 use crate::{Phase, ProofScope, Result};
@@ -26,13 +27,50 @@ impl Job<'_> {
         name: &str,
         scope: &LiveScope,
         now: Tick,
-        writer: Writer<'_>,
+        mut writer: Writer<'_>,
+    ) -> Result<Plan> {
+        if self.request.preview || writer.is_inserting_last() {
+            let mut growth = Growth::default();
+            let plan = self.walk_changes(definition, name, scope, now, None, &mut growth).await?;
+            if writer.is_inserting_last() {
+                growth.check_room(self.target, name).await?;
+            }
+            if self.request.preview {
+                return Ok(plan);
+            }
+            self.left.clear();
+        }
+        let mut growth = Growth::default();
+        let plan = self.walk_changes(definition, name, scope, now, Some(&mut writer), &mut growth).await?;
+        let done = writer.finish(&|id| self.display_id(id)).await?;
+        self.report.written += done.written;
+        self.report.skipped += done.skipped;
+        if self.request.proof == ProofScope::Full {
+            self.prove(name, scope).await?;
+        } else {
+            let late: Vec<&[u8]> = writer.late().collect();
+            for ids in late.chunks(FETCH) {
+                self.read_back(ids, name, scope).await?;
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Looks at every record with a change since T, and with a writer writes what differs.
+    async fn walk_changes(
+        &mut self,
+        definition: &Definition,
+        name: &str,
+        scope: &LiveScope,
+        now: Tick,
+        mut writer: Option<&mut Writer<'_>>,
+        growth: &mut Growth,
     ) -> Result<Plan> {
         let mut plan = Plan::default();
         let mut meter = Meter::new(self.monitor, Phase::Compare, None);
         let view = self.view.clone();
         let selection = self.selection().clone();
-        let full_proof = self.request.proof == ProofScope::Full && !self.request.preview;
+        let full_proof = self.request.proof == ProofScope::Full && writer.is_some();
         for partition in view.partitions(definition.incarnation, &Selection::default()).await? {
             self.monitor.check()?;
             if full_proof {
@@ -49,21 +87,17 @@ impl Job<'_> {
                 self.monitor.check()?;
                 let writes = self.plan_chunk(chunk, &then, name, scope, &mut plan).await?;
                 meter.add(chunk.len() as u64, 0);
-                if self.request.preview {
-                    continue;
-                }
+                growth.add(&writes);
+                let Some(writer) = writer.as_deref_mut() else { continue };
                 let display = |id: &[u8]| self.display_id(id);
                 let done = writer.carry_out(writes, &display).await?;
                 self.report.written += done.written;
                 self.report.skipped += done.skipped;
                 if !full_proof {
-                    self.prove_chunk(chunk, &then, name, scope).await?;
+                    self.prove_chunk(chunk, &then, name, scope, writer).await?;
                 }
                 crash_point("restore.partition-written");
             }
-        }
-        if full_proof {
-            self.prove(name, scope).await?;
         }
         Ok(plan)
     }
@@ -105,13 +139,14 @@ impl Job<'_> {
         Ok(writes)
     }
 
-    /// Reads a chunk back into the proof.
+    /// Takes a chunk into the proof; what was set aside is read back later.
     async fn prove_chunk(
         &mut self,
         ids: &[Vec<u8>],
         then: &BTreeMap<&[u8], (&Tenant, &[u8])>,
         name: &str,
         scope: &LiveScope,
+        writer: &Writer<'_>,
     ) -> Result<()> {
         let mut wanted: Vec<&[u8]> = Vec::with_capacity(ids.len());
         for id in ids {
@@ -120,9 +155,16 @@ impl Job<'_> {
                 Wanted::Nothing => {}
                 Wanted::NotSelected => continue,
             }
-            wanted.push(id);
+            if !writer.is_late(id) {
+                wanted.push(id);
+            }
         }
-        let (digest, count) = scope.digest(&self.target.fetch(name, &wanted).await?);
+        self.read_back(&wanted, name, scope).await
+    }
+
+    /// Reads records back into the proof.
+    async fn read_back(&mut self, wanted: &[&[u8]], name: &str, scope: &LiveScope) -> Result<()> {
+        let (digest, count) = scope.digest(&self.target.fetch(name, wanted).await?);
         self.target_digest.combine(&digest);
         self.read_back += count;
         Ok(())

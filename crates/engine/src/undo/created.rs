@@ -66,8 +66,10 @@ impl Undoing<'_> {
         if self.write {
             let delete = |(id, image): (&[u8], &[u8])| OwnedWrite::Delete { id: id.to_vec(), expected: image.to_vec() };
             let writes = standing.views.iter().map(delete).collect();
-            let writer = Writer::new(self.target, name, self.request.on_conflict);
-            let done = writer.carry_out(writes, &|id| self.snapshot.interpreter().display_id(id)).await?;
+            let mut writer = Writer::new(self.target, name, self.request.on_conflict);
+            let display = |id: &[u8]| self.snapshot.interpreter().display_id(id);
+            let mut done = writer.carry_out(writes, &display).await?;
+            done += writer.finish(&display).await?;
             self.report.written += done.written;
             self.report.skipped += done.skipped;
         }

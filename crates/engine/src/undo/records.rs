@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use backstay_archive::{Definition, Partition, Selection, View};
-use backstay_model::{RecordBatch, Tick};
+use backstay_model::{Incarnation, NamespaceKind, RecordBatch, Tick};
 
 use super::Undoing;
 use crate::journal::RunNamespace;
 use crate::monitor::Meter;
 use crate::proof::LiveScope;
 use crate::restore::rewind::{Wanted, by_record, wanted_image};
+use crate::restore::room::Growth;
 use crate::restore::writer::{OwnedWrite, Writer};
 use crate::{ConflictPolicy, Phase, Result};
 
@@ -47,12 +48,29 @@ impl Undoing<'_> {
             return Ok(());
         };
         let mut meter = Meter::new(self.monitor, Phase::Compare, None);
+        let mut writer = Writer::new(self.target, name, self.request.on_conflict);
+        if self.live(name).is_some_and(|live| live.kind == NamespaceKind::Ordered) {
+            writer = writer.inserting_last();
+        }
+        let mut growth = Growth::default();
         for partition in before.partitions(stood.incarnation, &Selection::default()).await? {
             self.monitor.check()?;
             let rewritten = self.rewritten(definition, &partition, before, now).await?;
             for chunk in rewritten.chunks(FETCH) {
-                self.put_back_chunk(chunk, name, &partition).await?;
+                self.put_back_chunk(chunk, name, &partition, &mut writer, &mut growth).await?;
                 meter.add(chunk.len() as u64, 0);
+            }
+        }
+        if !self.write && writer.is_inserting_last() {
+            growth.check_room(self.target, name).await?;
+        }
+        if self.write {
+            let done = writer.finish(&|id| self.snapshot.interpreter().display_id(id)).await?;
+            self.report.written += done.written;
+            self.report.skipped += done.skipped;
+            let late: Vec<&[u8]> = writer.late().collect();
+            for ids in late.chunks(FETCH) {
+                self.read_back(ids, name, stood.incarnation).await?;
             }
         }
         Ok(())
@@ -88,7 +106,10 @@ impl Undoing<'_> {
                 Wanted::NotSelected => continue,
             };
             let mut prior = earlier.get(id.as_slice()).map(|(_, image)| image.to_vec());
-            for past in self.snapshot.replay(&id, prior.clone(), versions)? {
+            // What a restore deleted and inserted at one instant, to exchange unique values, it replaced.
+            let history = self.snapshot.replay(&id, prior.clone(), versions)?;
+            let instants = history.chunk_by(|a, b| a.version.tick == b.version.tick);
+            for past in instants.filter_map(|states| states.last()) {
                 if past.image.as_deref() == made && prior.as_deref() != made {
                     // Only what was selected when it stood there was deleted by the restore.
                     let selected = made.is_some() || prior.as_ref().is_some_and(|p| scope.has(&id, p, &mut scratch));
@@ -97,7 +118,7 @@ impl Undoing<'_> {
                     }
                     break;
                 }
-                prior = past.image;
+                prior.clone_from(&past.image);
             }
         }
         Ok(rewritten)
@@ -113,7 +134,14 @@ impl Undoing<'_> {
         }
     }
 
-    async fn put_back_chunk(&mut self, chunk: &[Rewritten], name: &str, partition: &Partition) -> Result<()> {
+    async fn put_back_chunk(
+        &mut self,
+        chunk: &[Rewritten],
+        name: &str,
+        partition: &Partition,
+        writer: &mut Writer<'_>,
+        growth: &mut Growth,
+    ) -> Result<()> {
         let ids: Vec<&[u8]> = chunk.iter().map(|record| record.id.as_slice()).collect();
         let fetched = self.target.fetch(name, &ids).await?;
         let live: BTreeMap<&[u8], &[u8]> = fetched.iter().collect();
@@ -152,27 +180,38 @@ impl Undoing<'_> {
                 (None, None) => {}
             }
         }
+        growth.add(&writes);
         if self.write {
-            let writer = Writer::new(self.target, name, self.request.on_conflict);
             let done = writer.carry_out(writes, &|id| self.snapshot.interpreter().display_id(id)).await?;
             self.report.written += done.written;
             self.report.skipped += done.skipped;
-            self.prove(&meant, name, partition).await?;
+            self.prove(&meant, name, partition.namespace, writer).await?;
         }
         Ok(())
     }
 
-    /// Reads records back into the proof.
-    async fn prove(&mut self, records: &[&Rewritten], name: &str, partition: &Partition) -> Result<()> {
-        let ids: Vec<&[u8]> = records.iter().map(|record| record.id.as_slice()).collect();
-        let live: RecordBatch = self.target.fetch(name, &ids).await?;
-        for (id, image) in live.iter() {
-            self.target_digest.add(partition.namespace.0, id, image);
-        }
+    /// Takes records into the proof; what was set aside is read back later.
+    async fn prove(
+        &mut self,
+        records: &[&Rewritten],
+        name: &str,
+        namespace: Incarnation,
+        writer: &Writer<'_>,
+    ) -> Result<()> {
         for record in records {
             if let Some(image) = &record.earlier {
-                self.archive_digest.add(partition.namespace.0, &record.id, image);
+                self.archive_digest.add(namespace.0, &record.id, image);
             }
+        }
+        let ids = records.iter().map(|record| record.id.as_slice()).filter(|id| !writer.is_late(id));
+        self.read_back(&ids.collect::<Vec<_>>(), name, namespace).await
+    }
+
+    /// Reads records back into the proof.
+    async fn read_back(&mut self, ids: &[&[u8]], name: &str, namespace: Incarnation) -> Result<()> {
+        let live: RecordBatch = self.target.fetch(name, ids).await?;
+        for (id, image) in live.iter() {
+            self.target_digest.add(namespace.0, id, image);
         }
         self.read_back += live.len() as u64;
         Ok(())

@@ -9,6 +9,7 @@ use futures::future::try_join_all;
 use mongodb::options::{ReadConcern, WriteConcern};
 
 use super::write::{Statement, changed, put_update};
+use super::write_errors;
 use crate::catalog::cut;
 use crate::command::Command;
 use crate::connect::Connection;
@@ -22,7 +23,9 @@ const TRIES: usize = 8;
 
 enum Verdict {
     Written,
-    Conflict(String),
+    Changed(String),
+    /// Another record holds a unique value of this one.
+    Taken(String),
 }
 
 impl Connection {
@@ -35,10 +38,15 @@ impl Connection {
         for part in statements.chunks(CONCURRENCY) {
             let verdicts = try_join_all(part.iter().map(|statement| self.write_one(name, statement))).await?;
             for (statement, verdict) in part.iter().zip(verdicts) {
-                match verdict {
-                    Verdict::Written => report.written += 1,
-                    Verdict::Conflict(why) => report.conflicts.push(Conflict { write: statement.place, why }),
-                }
+                let (taken, why) = match verdict {
+                    Verdict::Written => {
+                        report.written += 1;
+                        continue;
+                    }
+                    Verdict::Changed(why) => (false, why),
+                    Verdict::Taken(why) => (true, why),
+                };
+                report.conflicts.push(Conflict { write: statement.place, taken, why });
             }
         }
         Ok(())
@@ -54,7 +62,7 @@ impl Connection {
                 Err(error) if error.contains_label("TransientTransactionError") && tries < TRIES => {}
                 Err(error) if error.contains_label("UnknownTransactionCommitResult") && tries < TRIES => {}
                 Err(error) if code(&error) == Some(super::DUPLICATE_KEY) => {
-                    return Ok(Verdict::Conflict(words(&error)));
+                    return Ok(Verdict::Taken(words(&error)));
                 }
                 Err(error) => return Err(translate(&what, &error)),
             }
@@ -102,17 +110,18 @@ impl Connection {
             let verdict = if now == statement.goal() {
                 Verdict::Written
             } else if now != statement.expected() {
-                Verdict::Conflict(changed(now))
+                Verdict::Changed(changed(now))
             } else {
                 let reply = database.run_raw_command(write).session(&mut session).await?;
                 match refusal(&reply) {
-                    Some(why) => Verdict::Conflict(why),
+                    Some((super::DUPLICATE_KEY, why)) => Verdict::Taken(why),
+                    Some((_, why)) => Verdict::Changed(why),
                     None => Verdict::Written,
                 }
             };
             match &verdict {
                 Verdict::Written => session.commit_transaction().await?,
-                Verdict::Conflict(_) => session.abort_transaction().await?,
+                Verdict::Changed(_) | Verdict::Taken(_) => session.abort_transaction().await?,
             }
             Ok(verdict)
         }
@@ -130,7 +139,7 @@ fn first_record(reply: &Document) -> Option<RawDocumentBuf> {
     RawDocumentBuf::try_from(batch.first()?.as_document()?).ok()
 }
 
-fn refusal(reply: &Document) -> Option<String> {
-    let error = reply.get_array("writeErrors").ok()?.first()?.as_document()?;
-    Some(error.get_str("errmsg").unwrap_or("the server gave no reason").to_owned())
+fn refusal(reply: &Document) -> Option<(i32, String)> {
+    let (_, code, why) = write_errors(reply).next()?;
+    Some((code, why))
 }

@@ -88,10 +88,15 @@ impl Connection {
         let ids: Vec<&[u8]> = duplicates.filter_map(|(place, ..)| Some(records.get(*place)?.0)).collect();
         let live = self.fetch(name, &ids).await?;
         let live: HashMap<&[u8], &[u8]> = live.iter().collect();
-        for (place, _, why) in answer.failed {
-            match records.get(place) {
-                Some((id, image)) if live.get(id) == Some(image) => report.written += 1,
-                _ => report.conflicts.push(Conflict { write: start + place, why }),
+        for (place, code, why) in answer.failed {
+            let now = records.get(place).map(|(id, image)| (live.get(id), image));
+            match now {
+                Some((Some(now), image)) if now == image => report.written += 1,
+                // Refused though no record has its id: another record has a value of it.
+                Some((None, _)) if code == DUPLICATE_KEY => {
+                    report.conflicts.push(Conflict { write: start + place, taken: true, why });
+                }
+                _ => report.conflicts.push(Conflict { write: start + place, taken: false, why }),
             }
         }
         Ok(())

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use backstay_model::IdRange;
-use backstay_source::{Error, RecordBatch, Result};
+use backstay_source::{Error, RecordBatch, Result, Room};
 use bson::{Bson, Document, RawDocument, doc};
 use futures::TryStreamExt as _;
 use mongodb::options::{ReadPreference, SelectionCriteria};
@@ -86,6 +86,21 @@ impl Connection {
         Ok(f64::from(count) / f64::from(SAMPLE))
     }
 
+    /// How much more a capped collection holds before it removes its oldest records.
+    pub(crate) async fn room(&self, name: &str) -> Result<Option<Room>> {
+        let what = format!("asking how much {name} holds");
+        let Some(listed) = self.listed(name).await?.filter(Listed::is_capped) else { return Ok(None) };
+        let stats = doc! { "collStats": &listed.collection };
+        let stats = self.command(&listed.database, stats, &what).await?;
+        let number = |field: &str| {
+            let number = stats.get(field).and_then(crate::catalog::whole_number).unwrap_or(0);
+            i64::try_from(number).unwrap_or(i64::MAX)
+        };
+        let (most, cap) = (number("max"), number("maxSize"));
+        let records = if most > 0 { most - number("count") } else { i64::MAX };
+        Ok(Some(Room { records, bytes: cap - number("size") }))
+    }
+
     /// The live records with these ids, as far as they exist.
     pub(crate) async fn fetch(&self, name: &str, ids: &[&[u8]]) -> Result<RecordBatch> {
         let (database, collection) = cut(name)?;
@@ -128,7 +143,7 @@ impl Connection {
 }
 
 /// `_id: {$in: […]}`
-fn put_any_of(out: &mut Vec<u8>, ids: &[&[u8]]) -> Result<()> {
+pub(super) fn put_any_of(out: &mut Vec<u8>, ids: &[&[u8]]) -> Result<()> {
     let any = raw::put_document(out, kind::DOCUMENT, b"_id");
     let list = raw::put_document(out, kind::ARRAY, b"$in");
     for (index, id) in ids.iter().enumerate() {

@@ -29,7 +29,7 @@ impl Connection {
         for (place, write) in writes.iter().enumerate() {
             match self.write_view(name, *write, mode).await? {
                 None => report.written += 1,
-                Some(why) => report.conflicts.push(Conflict { write: place, why }),
+                Some(why) => report.conflicts.push(Conflict { write: place, taken: false, why }),
             }
         }
         Ok(report)

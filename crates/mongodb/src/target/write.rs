@@ -8,6 +8,10 @@
 //! It sees the order of fields and the kinds of values, with two limits of the server's comparison: numbers compare by
 //! value (1 equals 1.0), and so do the zeros. A record that changed in nothing else is overwritten.
 //!
+//! In a collection with a collation the server would find different texts equal: records are guarded one by one, see
+//! `guard`. No transaction may touch a capped one, though: there each statement asks for the simple comparison, and finds
+//! text ids without their index.
+//!
 //! An image that the server would alter or refuse as a replacement (an empty timestamp, a name that starts with `$`) goes
 //! as a pipeline of one literal: `u: [{ $replaceWith: { $literal: <image> } }]`.
 //!
@@ -34,6 +38,8 @@ pub(super) struct Statement<'a> {
     pub(super) id: Vec<u8>,
     pub(super) field: Element<'a>,
     pub(super) write: Write<'a>,
+    /// Compare texts by their bytes, whatever the collation of the collection.
+    pub(super) simple: bool,
 }
 
 impl<'a> Statement<'a> {
@@ -45,7 +51,7 @@ impl<'a> Statement<'a> {
         let field = raw::find(record, b"_id")?.ok_or_else(|| malformed("record", "it has no _id"))?;
         let mut id = Vec::new();
         encode_id(field.kind, field.value, &mut id)?;
-        Ok(Statement { place, id, field, write })
+        Ok(Statement { place, id, field, write, simple: false })
     }
 
     /// What the record should be in the end; `None` for a deletion.
@@ -64,7 +70,7 @@ impl<'a> Statement<'a> {
         }
     }
 
-    fn size(&self, mode: WriteMode) -> usize {
+    pub(super) fn size(&self, mode: WriteMode) -> usize {
         let guard = if mode == WriteMode::Guarded { self.expected().map_or(0, <[u8]>::len) } else { 0 };
         guard + self.goal().map_or(0, <[u8]>::len) + self.field.value.len() + 160
     }
@@ -73,12 +79,13 @@ impl<'a> Statement<'a> {
 impl Connection {
     /// Carries out `writes`; those that did not take effect are conflicts.
     pub(crate) async fn write(&self, name: &str, writes: &[Write<'_>], mode: WriteMode) -> Result<WriteReport> {
-        let collated = self.listed(name).await?.is_some_and(|listed| listed.is_collated());
+        let listed = self.listed(name).await?.filter(crate::catalog::Listed::is_collated);
+        let (collated, capped) = (listed.is_some(), listed.is_some_and(|listed| listed.is_capped()));
         let mut report = WriteReport::default();
         let (mut inserts, mut updates, mut deletes, mut single) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (place, write) in writes.iter().enumerate() {
-            let statement = Statement::new(place, *write)?;
-            let alone = mode == WriteMode::Guarded && (collated || statement.size(mode) > MOST_BYTES);
+            let statement = Statement { simple: capped, ..Statement::new(place, *write)? };
+            let alone = mode == WriteMode::Guarded && ((collated && !capped) || statement.size(mode) > MOST_BYTES);
             match (write, mode) {
                 (Write::Insert { .. }, WriteMode::Guarded) => inserts.push(statement),
                 _ if alone => single.push(statement),
@@ -104,7 +111,7 @@ impl Connection {
         report.written += inserted.written;
         for conflict in inserted.conflicts {
             let write = inserts.get(conflict.write).map_or(0, |statement| statement.place);
-            report.conflicts.push(Conflict { write, why: conflict.why });
+            report.conflicts.push(Conflict { write, ..conflict });
         }
         Ok(())
     }
@@ -160,7 +167,8 @@ impl Connection {
             if code == DUPLICATE_KEY && matches!(statement.write, Write::Insert { .. }) {
                 duplicates.push((statement, why));
             } else {
-                report.conflicts.push(Conflict { write: statement.place, why });
+                let taken = code == DUPLICATE_KEY;
+                report.conflicts.push(Conflict { write: statement.place, taken, why });
             }
         }
         self.look_again(name, &duplicates, report).await?;
@@ -191,8 +199,10 @@ impl Connection {
             if now == statement.goal() {
                 report.written += 1;
             } else {
+                // Refused though no record has its id: another record has a value of it.
+                let taken = now.is_none() && !why.is_empty();
                 let why = if why.is_empty() { changed(now) } else { why.clone() };
-                report.conflicts.push(Conflict { write: statement.place, why });
+                report.conflicts.push(Conflict { write: statement.place, taken, why });
             }
         }
         Ok(())
@@ -206,7 +216,7 @@ pub(super) fn changed(now: Option<&[u8]>) -> String {
 }
 
 /// `{q, u, upsert}` or `{q, limit}`.
-fn put_statement(out: &mut Vec<u8>, statement: &Statement<'_>, mode: WriteMode) -> Result<()> {
+pub(super) fn put_statement(out: &mut Vec<u8>, statement: &Statement<'_>, mode: WriteMode) -> Result<()> {
     let start = raw::open(out);
     let query = raw::put_document(out, kind::DOCUMENT, b"q");
     raw::put(out, statement.field.kind, b"_id", statement.field.value);
@@ -228,6 +238,11 @@ fn put_statement(out: &mut Vec<u8>, statement: &Statement<'_>, mode: WriteMode) 
         raw::close(out, never)?;
     }
     raw::close(out, query)?;
+    if statement.simple && mode == WriteMode::Guarded && !fresh {
+        let collation = raw::put_document(out, kind::DOCUMENT, b"collation");
+        raw::put_string(out, b"locale", "simple")?;
+        raw::close(out, collation)?;
+    }
     match statement.goal() {
         Some(image) => {
             put_update(out, image)?;

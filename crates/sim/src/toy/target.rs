@@ -110,7 +110,7 @@ impl Target for ToySource {
                 Write::Delete { .. } => live.is_none(),
             };
             if mode == WriteMode::Guarded && live.as_deref() != expected {
-                report.conflicts.push(Conflict { write: number, why: "it changed meanwhile".to_owned() });
+                report.conflicts.push(Conflict { write: number, taken: false, why: "it changed meanwhile".to_owned() });
                 continue;
             }
             let operation = match write {
@@ -122,7 +122,11 @@ impl Target for ToySource {
             if done || self.toy.apply(&[operation], false).is_some() {
                 report.written += 1;
             } else {
-                report.conflicts.push(Conflict { write: number, why: "a transaction holds it".to_owned() });
+                report.conflicts.push(Conflict {
+                    write: number,
+                    taken: false,
+                    why: "a transaction holds it".to_owned(),
+                });
             }
         }
         Ok(report)
