@@ -46,7 +46,7 @@ fn users_and_roles_come_back_only_when_they_are_named() {
                 assert_eq!(restored["proof"]["equal"], true, "{restored}");
                 assert_eq!(shop.orders().count_documents(doc! {}).await.unwrap(), 10);
             } else {
-                run.expect_code(1).json_error();
+                let _ = run.expect_code(1).json_error();
             }
             assert_eq!((count("usersInfo", "users").await, count("rolesInfo", "roles").await), (0, 0), "{patterns:?}");
             shop.orders().delete_one(doc! { "_id": 3 }).await.unwrap();

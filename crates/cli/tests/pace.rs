@@ -1,6 +1,6 @@
 //! Kindness to a real server: a limit is kept, slow writes hold a scan up, and closed hours are waited for.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "which hours are closed depends on the hour")]
 
 mod shop;
 
@@ -50,7 +50,8 @@ fn a_source_is_read_no_faster_than_it_bears() {
         // Writes of 30 ms each, and a limit that makes the scan long enough to see them.
         let writes = shop.client.database("other").collection::<Document>("slow");
         writes.insert_one(doc! { "_id": 1 }).await.unwrap();
-        let slow = tokio::spawn(async move {
+        let mut writers = tokio::task::JoinSet::new();
+        writers.spawn(async move {
             loop {
                 let slowly = doc! { "_id": 1, "$where": "sleep(30) || true" };
                 writes.update_one(slowly, doc! { "$inc": { "n": 1 } }).await.unwrap();
@@ -58,7 +59,7 @@ fn a_source_is_read_no_faster_than_it_bears() {
         });
         configure(&shop, "mbytes_per_second: 1, latency_target_ms: 5, latency_ceiling_ms: 10");
         let held_up = tokio::task::block_in_place(|| waited(&shop));
-        slow.abort();
+        writers.abort_all();
         assert!(held_up > limited + 2.0, "{held_up} with slow writes, {limited} without");
     });
 }
@@ -72,7 +73,7 @@ fn hours_are_kept_unless_it_is_to_be_now() {
         let hour = (jiff::Zoned::now().hour() + 12) % 24;
         configure(&shop, &format!("off_peak: [\"{hour:02}:00-{hour:02}:59\"]"));
         shop.json(&["init"]);
-        let mut waiting = shop.program.spawn(&["backup", "shop", "--json"]).unwrap();
+        let mut waiting = shop.program.spawn(["backup", "shop", "--json"]).unwrap();
         tokio::time::sleep(Duration::from_secs(4)).await;
         assert!(!waiting.has_ended().unwrap(), "it waits");
         waiting.signal(Signal::Terminate).unwrap();

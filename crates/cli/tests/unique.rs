@@ -164,7 +164,7 @@ fn a_value_that_somebody_else_took_is_a_conflict_and_costs_nothing_else() {
         assert_eq!((&skipped["written"], &skipped["skipped"]), (&json!(2), &json!(2)), "{skipped}");
         assert_eq!(all(&shop.client, "shop", "seats").await, expected);
         let over = [&REWIND, &[at.as_str(), "--json", "--on-conflict", "overwrite"][..], &of_tenant].concat();
-        shop.run(&over).expect_code(1).json_error();
+        let _ = shop.run(&over).expect_code(1).json_error();
         assert_eq!(all(&shop.client, "shop", "seats").await, expected, "nobody else's record is overwritten");
         // Once it is free, nothing is in the way.
         seats.delete_many(doc! { "tenant": "other" }).await.unwrap();
