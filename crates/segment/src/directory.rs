@@ -169,9 +169,9 @@ impl TailDirectory {
         self.blocks.is_empty()
     }
 
-    /// How many entries in all.
+    /// How many entries in all, as far as a number can say.
     pub fn entries(&self) -> u64 {
-        self.blocks.iter().map(|block| block.entries).sum()
+        self.blocks.iter().fold(0, |sum, block| sum.saturating_add(block.entries))
     }
 
     /// The first and last tick of a block.
@@ -180,8 +180,16 @@ impl TailDirectory {
     }
 }
 
+pub(crate) fn to_bytes(directory: &impl Encode<()>) -> Vec<u8> {
+    minicbor::to_vec(directory).expect("encoding to memory cannot fail")
+}
+
+pub(crate) fn from_bytes<'b, T: Decode<'b, ()>>(plain: &'b [u8]) -> Result<T> {
+    minicbor::decode(plain).map_err(|_| corrupt("directory", "it does not decode"))
+}
+
 fn seal(directory: &impl Encode<()>, sealer: &mut Sealer) -> Result<Vec<u8>> {
-    let mut bytes = minicbor::to_vec(directory).expect("encoding to memory cannot fail");
+    let mut bytes = to_bytes(directory);
     sealer.seal(DIRECTORY, &mut bytes).map_err(|source| Error::Sealed { part: "directory", source })?;
     Ok(bytes)
 }
@@ -194,8 +202,7 @@ fn open<'b, T: Decode<'b, ()>>(
 ) -> Result<T> {
     let sealed_error = |source| Error::Sealed { part: "directory", source };
     let key = vault_key.segment_key(&header.scope(purpose)).map_err(sealed_error)?;
-    let plain = key.open(DIRECTORY, 0, sealed).map_err(sealed_error)?;
-    minicbor::decode(plain).map_err(|_| corrupt("directory", "it does not decode"))
+    from_bytes(key.open(DIRECTORY, 0, sealed).map_err(sealed_error)?)
 }
 
 #[cfg(test)]

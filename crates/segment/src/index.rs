@@ -46,6 +46,12 @@ pub struct IndexPage {
 
 impl IndexPage {
     pub(crate) fn seal(&self, sealer: &mut Sealer) -> Result<Vec<u8>> {
+        let mut out = self.to_bytes();
+        sealer.seal(INDEX_PAGE, &mut out).map_err(|source| Error::Sealed { part: "index page", source })?;
+        Ok(out)
+    }
+
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.blocks.len() * 64);
         for block in &self.blocks {
             varint::put(&mut out, u64::from(block.sealed_len));
@@ -58,16 +64,18 @@ impl IndexPage {
             varint::put(&mut out, block.oldest.to_u64());
             varint::put(&mut out, block.newest.to_u64() - block.oldest.to_u64());
         }
-        sealer.seal(INDEX_PAGE, &mut out).map_err(|source| Error::Sealed { part: "index page", source })?;
-        Ok(out)
+        out
     }
 
     /// Opens a tenant's index page.
     pub fn open(header: &Header, tenant_key: &DataKey, sealed: &mut [u8]) -> Result<IndexPage> {
         let sealed_error = |source| Error::Sealed { part: "index page", source };
         let key = tenant_key.segment_key(&header.scope(Purpose::TenantPart)).map_err(sealed_error)?;
-        let plain = key.open(INDEX_PAGE, 0, sealed).map_err(sealed_error)?;
-        let mut rest: &[u8] = plain;
+        IndexPage::from_bytes(key.open(INDEX_PAGE, 0, sealed).map_err(sealed_error)?)
+    }
+
+    pub(crate) fn from_bytes(plain: &[u8]) -> Result<IndexPage> {
+        let mut rest = plain;
         let mut blocks = Vec::new();
         let mut offset = 0u64;
         while !rest.is_empty() {

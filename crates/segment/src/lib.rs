@@ -23,8 +23,12 @@
 mod block;
 mod directory;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod header;
 mod index;
+mod inflate;
 mod part;
 mod run;
 mod tail;

@@ -4,9 +4,10 @@ use backstay_seal::{DataKey, Digest, SegmentKey};
 use zstd::bulk::Decompressor;
 
 use crate::directory::{RunDirectory, TenantEntry};
-use crate::error::{Error, Result, corrupt};
+use crate::error::{Error, Result};
 use crate::header::{Header, Purpose, Shape, Trailer};
 use crate::index::BlockEntry;
+use crate::inflate::inflate;
 use crate::part::{BLOCK, TenantPart};
 
 /// Lays the parts of a run one behind the other.
@@ -98,14 +99,6 @@ impl BlockOpener {
         self.key
             .open_into(BLOCK, index as u64, sealed, &mut self.scratch)
             .map_err(|source| Error::Sealed { part: "block", source })?;
-        plain.clear();
-        plain.try_reserve(entry.raw_len as usize).map_err(|_| corrupt("block", "it is too large"))?;
-        self.decompressor
-            .decompress_to_buffer(&self.scratch, plain)
-            .map_err(|source| Error::Compression { part: "block", source })?;
-        if plain.len() != entry.raw_len as usize {
-            return Err(corrupt("block", "it is not as long as its index says"));
-        }
-        Ok(())
+        inflate(&mut self.decompressor, "block", &self.scratch, u64::from(entry.raw_len), plain)
     }
 }

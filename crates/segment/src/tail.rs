@@ -12,9 +12,10 @@ use zstd::bulk::{Compressor, Decompressor};
 use crate::directory::{TailBlockEntry, TailDirectory};
 use crate::error::{Error, Result, corrupt};
 use crate::header::{Header, Purpose, Trailer};
+use crate::inflate::inflate;
 
 /// The kind of a tail's blocks among the sealed parts.
-const TAIL_BLOCK: u8 = 4;
+pub(crate) const TAIL_BLOCK: u8 = 4;
 
 /// Bytes of entries in a block before it is closed. A tail is read from end to end, so larger blocks than a run's cost
 /// nothing and compress better.
@@ -164,18 +165,16 @@ impl TailBlock {
                 .ok_or(corrupt("tail block", "its place lies outside the file"))?;
             key.open_into(TAIL_BLOCK, index as u64, sealed, &mut scratch)
                 .map_err(|source| Error::Sealed { part: "tail block", source })?;
-            let raw_len = usize::try_from(entry.raw_len).map_err(|_| corrupt("tail block", "it is too large"))?;
-            block.plain.clear();
-            block.plain.try_reserve(raw_len).map_err(|_| corrupt("tail block", "it is too large"))?;
-            decompressor
-                .decompress_to_buffer(&scratch, &mut block.plain)
-                .map_err(|source| Error::Compression { part: "tail block", source })?;
-            if block.plain.len() != raw_len {
-                return Err(corrupt("tail block", "it is not as long as its directory says"));
-            }
+            inflate(&mut decompressor, "tail block", &scratch, entry.raw_len, &mut block.plain)?;
             sink(&block)?;
         }
         Ok(())
+    }
+
+    /// What an opened block holds, for `fuzzing`.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn of(plain: Vec<u8>) -> TailBlock {
+        TailBlock { plain }
     }
 
     /// Hands each entry, with the tick it became visible at, to `sink`.

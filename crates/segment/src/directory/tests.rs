@@ -19,6 +19,12 @@ fn sealed(shape: Shape, purpose: Purpose, mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+#[test]
+fn numbers_that_no_tail_reaches_do_not_overflow() {
+    let block = TailBlockEntry { offset: 80, sealed_len: 9, raw_len: 9, entries: u64::MAX, first: 1, last: 2 };
+    assert_eq!(TailDirectory { blocks: vec![block, block] }.entries(), u64::MAX);
+}
+
 proptest! {
     #[test]
     fn any_bytes_under_a_true_seal_end_or_fail(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
