@@ -35,6 +35,9 @@ mod commit;
 mod error;
 mod fact;
 mod frame;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod path;
 mod shortcut;
 mod state;

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::error::Result;
 use crate::frame::{decode_cbor, encode_cbor};
+use crate::text::hex;
 
 /// Goes up with every change of what is in an image.
 const LAYOUT: u64 = 1;
@@ -186,6 +187,10 @@ pub(crate) fn decode(bytes: &[u8], vault: Id, head: Head) -> Result<VaultState, 
         books,
     };
     for segment in segments {
+        // The second would replace the first in one place and stand beside it in another.
+        if state.segments.contains_key(&segment.id) {
+            return Err(format!("it holds the segment {} twice", hex(&segment.id)));
+        }
         state.put_up(Arc::new(segment));
     }
     Ok(state)

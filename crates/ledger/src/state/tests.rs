@@ -62,6 +62,24 @@ fn nonsense(state: &VaultState, facts: &[Fact]) -> String {
     }
 }
 
+/// Only a writer that is wrong makes such a checkpoint; whoever reads it folds the chain instead.
+#[test]
+fn an_image_that_holds_a_segment_twice_is_refused() {
+    let mut state = empty();
+    state.put_up(Arc::new(segment(1, Shape::DeltaRun, 5, 6)));
+    let sound = image::encode(&state).unwrap();
+    assert_eq!(image::decode(&sound, state.vault(), state.head()), Ok(state.clone()));
+    let one = minicbor::to_vec(segment(1, Shape::DeltaRun, 5, 6)).unwrap();
+    let place = sound.windows(one.len()).position(|window| window == one).unwrap();
+    let mut twice = sound.clone();
+    // The list of one begins right before it.
+    assert_eq!(twice[place - 1], 0x81);
+    twice[place - 1] = 0x82;
+    twice.splice(place..place, minicbor::to_vec(segment(1, Shape::DeltaRun, 7, 8)).unwrap());
+    let refused = image::decode(&twice, state.vault(), state.head()).unwrap_err();
+    assert!(refused.ends_with("twice"), "{refused}");
+}
+
 #[test]
 fn what_makes_no_sense_is_refused() {
     let mut state = empty();
