@@ -201,6 +201,9 @@ fn array<'a>(image: &[u8], changes: &mut [Change<'a>], out: &mut Vec<u8>, depth:
     let mut groups: Vec<(usize, Group<'a, '_>)> =
         groups(changes)?.into_iter().filter_map(|group| Some((array_index(group.name)?, group))).collect();
     groups.sort_by_key(|(index, _)| *index);
+    if groups.windows(2).any(|pair| matches!(pair, [(one, _), (other, _)] if one == other)) {
+        return Err(wrong("it changes one element of an array under two names"));
+    }
     let mut groups = groups.into_iter().peekable();
     let start = raw::open(out);
     let mut index = 0;

@@ -116,6 +116,18 @@ fn paths_are_set_created_and_unset() {
     assert_eq!(applied(image, o).to_string(), expected.to_string());
 }
 
+/// `01` is the index 1, too.
+#[test]
+fn one_element_under_two_names_is_refused() {
+    let image = bytes(&doc! { "_id": 1, "l": [0, 1, 2] });
+    let apply_set = |set: Document| {
+        let mut out = Vec::new();
+        apply(&image, &bytes(&doc! { "$v": 1, "$set": set }), &mut out).map(|()| out)
+    };
+    assert!(apply_set(doc! { "l.1": 5, "l.01": 6, "l.2": 7 }).is_err());
+    assert_eq!(apply_set(doc! { "l.01": 6, "l.2": 7 }).unwrap(), bytes(&doc! { "_id": 1, "l": [0, 6, 7] }));
+}
+
 #[test]
 fn a_change_is_seen_by_the_first_part_of_its_path() {
     let o = bytes(
