@@ -23,6 +23,9 @@ mod pipe;
 mod scan;
 mod split;
 mod tail;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use tail::fuzz as fuzz_tail;
 mod target;
 
 pub use checkup::Checkup;

@@ -193,3 +193,30 @@ impl Tail for OplogTail {
         Ok(())
     }
 }
+
+/// Entries as a server might send them, for `fuzz/`: what is handed over is new, and its account moves forward.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub fn fuzz(entries: &[&[u8]]) {
+    let start = Start { resume: Tick::ZERO, through: Tick::new(1, 0) };
+    let mut sieve = Sieve::new(Arc::new(MongoInterpreter::default()));
+    let mut assembler = Assembler::new(start);
+    let (mut position, mut batch, mut through) = (start.resume, EntryBatch::default(), start.through);
+    for raw in entries {
+        let Ok(entry) = header(raw) else { continue };
+        if entry.ts <= position {
+            continue;
+        }
+        if sieve.keeps(&entry) {
+            while let Ok(Outcome::Missing { key, .. }) = assembler.accept(&entry, raw, position, &mut batch) {
+                assembler.adopt(key, assemble::Chain { before: position, ..Default::default() });
+            }
+        }
+        position = entry.ts;
+        assembler.finish(position, &mut batch);
+        assert!(batch.through >= through && batch.resume <= position);
+        assert!(batch.iter().all(|(visible, _)| visible > start.through));
+        through = batch.through;
+        batch.clear();
+    }
+}

@@ -15,6 +15,7 @@ use crate::connect::Connection;
 use crate::discover::{tick, timestamp};
 use crate::failure::translate;
 use crate::interpret::oplog::{Part, header};
+use crate::interpret::raw::malformed;
 
 /// A transaction that is prepared and neither committed nor aborted.
 pub(super) struct Prepared {
@@ -78,6 +79,10 @@ pub(super) async fn fetch(connection: &Connection, last: Tick, fallback: Tick) -
         let bytes = piece.into_bytes();
         let entry = header(&bytes)?;
         first = at;
+        if entry.prev_op_time >= at {
+            let why = format!("the entry at {at} follows one of its transaction at {}", entry.prev_op_time);
+            return Err(malformed("oplog", why).into());
+        }
         at = if entry.part() == Part::Pending { entry.prev_op_time } else { Tick::ZERO };
         if entry.prepare {
             prepared = Some(entry.ts);

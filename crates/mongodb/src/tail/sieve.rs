@@ -8,6 +8,9 @@ use crate::interpret::oplog::{Command, Header};
 /// The operations that the oplog format names (`OpTypeEnum` in `src/mongo/db/repl/oplog_entry.idl` of the server).
 const KNOWN: [&str; 10] = ["i", "u", "d", "c", "n", "xi", "ci", "cu", "cd", "km"];
 
+/// How many unknown kinds are named: what an entry calls itself may be anything.
+const MOST_NAMED: usize = 100;
+
 /// Decides which entries are kept.
 pub(super) struct Sieve {
     interpreter: Arc<MongoInterpreter>,
@@ -39,6 +42,7 @@ impl Sieve {
             _ => None,
         };
         if let Some(kind) = unknown
+            && self.named.len() < MOST_NAMED
             && !self.named.iter().any(|named| named == kind)
         {
             let namespace = entry.ns;
