@@ -33,7 +33,7 @@ const FORMAT: u32 = 1;
 
 #[derive(Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
-struct Notes {
+pub(crate) struct Notes {
     format: u32,
     anchors: Vec<Note>,
 }
@@ -45,6 +45,20 @@ struct Note {
     name: String,
     seq: u64,
     hash: String,
+}
+
+impl Notes {
+    pub(crate) fn read(text: &[u8]) -> io::Result<Notes> {
+        let notes: Notes = serde_json::from_slice(text)?;
+        match notes.format {
+            FORMAT => Ok(notes),
+            other => Err(io::Error::other(format!("its format is {other}, and this version knows format {FORMAT}"))),
+        }
+    }
+
+    pub(crate) fn to_bytes(&self) -> io::Result<Vec<u8>> {
+        Ok(serde_json::to_vec_pretty(self)?)
+    }
 }
 
 /// The file of notes.
@@ -88,7 +102,7 @@ impl Anchors {
             None => notes.anchors.push(Note { vault, name: name.to_owned(), seq: head.seq, hash }),
         }
         notes.format = FORMAT;
-        self.replace(&serde_json::to_vec_pretty(&notes)?)
+        self.replace(&notes.to_bytes()?)
     }
 
     fn read(&self) -> io::Result<Notes> {
@@ -97,11 +111,7 @@ impl Anchors {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Notes::default()),
             Err(error) => return Err(error),
         };
-        let notes: Notes = serde_json::from_slice(&text)?;
-        match notes.format {
-            FORMAT => Ok(notes),
-            other => Err(io::Error::other(format!("its format is {other}, and this version knows format {FORMAT}"))),
-        }
+        Notes::read(&text)
     }
 
     fn replace(&self, content: &[u8]) -> io::Result<()> {

@@ -25,6 +25,9 @@ mod claim;
 mod collect;
 mod compact;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 mod keys;
 mod limits;

@@ -21,7 +21,7 @@ pub(crate) const MARKER: &str = "backstay.json";
 
 /// What `backstay.json` says.
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Marker {
+pub(crate) struct Marker {
     format: u32,
     repository: String,
     verifying_key: String,
@@ -39,7 +39,7 @@ impl Marker {
     }
 
     /// Reads a marker that must have been made by the owner of `trusted`, down to the last byte.
-    fn read(text: &[u8], trusted: &[u8; 32]) -> Result<Marker> {
+    pub(crate) fn read(text: &[u8], trusted: &[u8; 32]) -> Result<Marker> {
         let damaged = |why: &str| Error::Damaged { object: MARKER.to_owned(), why: why.to_owned() };
         let marker: Marker = serde_json::from_slice(text).map_err(|_| damaged("it is not what init wrote"))?;
         if marker.format != 1 {

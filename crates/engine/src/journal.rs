@@ -171,10 +171,28 @@ fn open(vault: &Vault, path: &str, file: &[u8]) -> Result<Run, String> {
     let key = vault.vault_key().segment_key(&scope(vault, *segment, *salt)).map_err(|error| error.to_string())?;
     let mut plain = Vec::new();
     key.open_into(ENTRY, 0, sealed, &mut plain).map_err(|error| error.to_string())?;
-    let run: Run = serde_json::from_slice(&plain).map_err(|error| error.to_string())?;
+    read(vault.name(), path, &plain)
+}
+
+/// Reads the opened entry that lies at `path`.
+fn read(vault: &str, path: &str, plain: &[u8]) -> Result<Run, String> {
+    let run: Run = serde_json::from_slice(plain).map_err(|error| error.to_string())?;
     let part = if run.state == RunState::Begun { "0-begun" } else { "1-ended" };
-    match path == format!("{}{}/{part}", prefix(vault.name()), run.id) {
+    match path == format!("{}{}/{part}", prefix(vault), run.id) {
         true => Ok(run),
         false => Err(format!("it is the entry of another run, {}", run.id)),
+    }
+}
+
+/// An opened entry, for `fuzz/`: what is read is written again so that it reads the same.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub fn fuzz(plain: &[u8]) {
+    let path = format!("{}{}/1-ended", prefix("shop"), "ab".repeat(16));
+    let Ok(run) = serde_json::from_slice::<Run>(plain) else { return };
+    let written = serde_json::to_vec(&run).expect("a run is plain data");
+    assert_eq!(serde_json::from_slice::<Run>(&written).ok().as_ref(), Some(&run));
+    if let Ok(read) = read("shop", &path, plain) {
+        assert!(read == run && read.state != RunState::Begun);
     }
 }

@@ -30,6 +30,9 @@ pub use backup::{BackupOptions, BackupReport, backup};
 pub use capture::{CaptureOptions, CaptureReport, Until, capture};
 pub use diff::{Difference, DifferenceKind, diff};
 pub use error::{Error, Result};
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use journal::fuzz as fuzz_journal;
 pub use journal::{Run, RunNamespace, RunState, Terms, check_runs, runs};
 pub use monitor::{Monitor, Phase, Status};
 pub use pace::{ClosedFor, Pace, Paced};

@@ -23,6 +23,8 @@
 mod change;
 mod entry;
 mod file;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod kek;
 mod lookup;
 mod ring;

@@ -27,6 +27,9 @@ mod aead;
 mod derive;
 mod digest;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod keyring;
 mod secret;
 mod sign;

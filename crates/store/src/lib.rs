@@ -26,6 +26,9 @@
 mod cloud;
 pub mod conformance;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod local;
 mod path;
 pub mod probe;
