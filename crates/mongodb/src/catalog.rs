@@ -15,7 +15,7 @@ use bson::{Document, RawDocumentBuf, doc};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use mongodb::options::SelectionCriteria;
 
-use crate::connect::Connection;
+use crate::connect::{Connection, ask};
 use crate::failure::{code, translate, unexpected_reply};
 use crate::interpret::definition;
 use crate::interpret::oplog::{self, is_internal};
@@ -187,13 +187,19 @@ impl Connection {
     ) -> mongodb::error::Result<Vec<RawDocumentBuf>> {
         let primary = SelectionCriteria::ReadPreference(mongodb::options::ReadPreference::Primary);
         let database = self.client.database(database);
-        let mut cursor = database.run_cursor_command(command).selection_criteria(primary).batch().await?;
-        let mut documents = Vec::new();
-        while let Some(reply) = cursor.try_next().await? {
-            let found = reply.doc_slices()?.into_iter();
-            documents.extend(found.filter_map(|document| Some(document.ok()?.as_document()?.to_owned())));
-        }
-        Ok(documents)
+        ask(|| {
+            let cursor = database.run_cursor_command(command.clone()).selection_criteria(primary.clone()).batch();
+            async move {
+                let mut cursor = cursor.await?;
+                let mut documents = Vec::new();
+                while let Some(reply) = cursor.try_next().await? {
+                    let found = reply.doc_slices()?.into_iter();
+                    documents.extend(found.filter_map(|document| Some(document.ok()?.as_document()?.to_owned())));
+                }
+                Ok(documents)
+            }
+        })
+        .await
     }
 }
 

@@ -9,12 +9,18 @@ use std::time::Duration;
 use backstay_source::{Error, Result};
 use bson::{Document, doc};
 use mongodb::Client;
+use mongodb::error::ErrorKind;
 use mongodb::options::{ClientOptions, ReadPreference, ReadPreferenceOptions, SelectionCriteria, ServerAddress};
 
 use crate::failure::{translate, unexpected_reply};
 
 /// How long to look for a usable server before giving up.
 const SELECTION_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often a question is asked again, and the first pause before that; each is twice the one before. In all about as
+/// long as an election takes.
+const ASKED_AGAIN: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Which member to read from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -66,9 +72,14 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Runs a command on the primary (or on the one server of a direct connection).
+    /// Asks the primary (or the one server of a direct connection) by a command that changes nothing.
     pub(crate) async fn command(&self, database: &str, command: Document, what: &str) -> Result<Document> {
-        self.client.database(database).run_command(command).await.map_err(|error| translate(what, &error))
+        let database = self.client.database(database);
+        let answer = ask(|| {
+            let (database, command) = (database.clone(), command.clone());
+            async move { database.run_command(command).await }
+        });
+        answer.await.map_err(|error| translate(what, &error))
     }
 
     /// Every member that holds data, the primary first: for what the member that reads go to does not have. None when the
@@ -119,9 +130,38 @@ impl Connection {
     }
 }
 
+/// Asks again when a passing fault cut the question short: an election, a broken connection. The driver does so for reads
+/// that it knows, not for commands. Where no server could be found at all, the driver has waited for one already.
+pub(crate) async fn ask<T, Answer>(question: impl Fn() -> Answer) -> mongodb::error::Result<T>
+where
+    Answer: Future<Output = mongodb::error::Result<T>>,
+{
+    let mut pause = FIRST_PAUSE;
+    for _ in 0..ASKED_AGAIN {
+        match question().await {
+            Err(error) if passes(&error) => {
+                tracing::debug!(%error, "asking again");
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            answer => return answer,
+        }
+    }
+    question().await
+}
+
+fn passes(error: &mongodb::error::Error) -> bool {
+    !matches!(error.kind.as_ref(), ErrorKind::ServerSelection { .. })
+        && matches!(translate("", error), Error::Unavailable { .. })
+}
+
 async fn hello(client: &Client, hosts: &str) -> Result<Document> {
-    let reached = client.database("admin").run_command(doc! { "hello": 1 }).await;
-    reached.map_err(|error| match translate(&format!("connecting to {hosts}"), &error) {
+    let admin = client.database("admin");
+    let reached = ask(|| {
+        let admin = admin.clone();
+        async move { admin.run_command(doc! { "hello": 1 }).await }
+    });
+    reached.await.map_err(|error| match translate(&format!("connecting to {hosts}"), &error) {
         Error::Unavailable { what, why } => Error::Unavailable { what, why: shorten(&why) },
         other => other,
     })

@@ -93,6 +93,51 @@ fn connect_again(deployment: &MongoDeployment) -> MongoDeployment {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn definitions_wait_for_a_majority_and_changes_of_records_do_not() {
+    let Some(set) = three().await else { return };
+    let client = set.client().await.unwrap();
+    client.database("shop").collection::<Document>("kept").insert_one(doc! { "_id": 1 }).await.unwrap();
+    let deployment = connect(&set, ReadFrom::Primary).await;
+    // Members that are locked vote and take nothing in: the primary stays, and nobody has what it takes.
+    let (first, direct) = primary(&set).await;
+    let mut others = Vec::new();
+    for member in (0..3).filter(|member| *member != first) {
+        others.push(set.direct_client(member).await.unwrap().database("admin"));
+    }
+    for other in &others {
+        other.run_command(doc! { "fsync": 1, "lock": true }).await.unwrap();
+    }
+    let shop = direct.database("shop");
+    let one = doc! { "w": 1 };
+    shop.run_command(doc! { "insert": "kept", "documents": [{ "_id": 2 }], "writeConcern": &one }).await.unwrap();
+    assert_eq!(names(&deployment).await.unwrap(), ["shop.kept"]);
+    shop.run_command(doc! { "create": "unsure", "writeConcern": &one }).await.unwrap();
+    let error = names(&deployment).await.unwrap_err();
+    assert!(error.to_string().contains("a majority of the members does not have that yet"), "{error}");
+    for other in &others {
+        other.run_command(doc! { "fsyncUnlock": 1 }).await.unwrap();
+    }
+    assert_eq!(names(&deployment).await.unwrap(), ["shop.kept", "shop.unsure"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_that_a_fault_cuts_short_is_asked_again() {
+    let Some(set) = three().await else { return };
+    let client = set.client().await.unwrap();
+    client.database("shop").collection::<Document>("kept").insert_one(doc! { "_id": 1 }).await.unwrap();
+    let deployment = connect(&set, ReadFrom::SecondaryPreferred).await;
+    for _ in 0..3 {
+        assert_eq!(names(&deployment).await.unwrap(), ["shop.kept"]);
+        (0..3).for_each(|member| set.door(member).unwrap().set(Passage::Cut, Passage::Open));
+        let (listed, ()) = tokio::join!(names(&deployment), async {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            (0..3).for_each(|member| set.door(member).unwrap().set(Passage::Open, Passage::Open));
+        });
+        assert_eq!(listed.unwrap(), ["shop.kept"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_index_that_is_being_built_is_not_there_yet() {
     let Some(mut set) = three().await else { return };
     let client = set.client().await.unwrap();
