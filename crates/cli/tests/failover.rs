@@ -40,8 +40,8 @@ const DATABASES: &[&str] = &["shop", "tenant_a", "tenant_b"];
 const SHORT: (usize, usize) = (15, 11);
 /// Instants and faults for each seed of the long form.
 const LONG: (usize, usize) = (56, 44);
-/// How long one step may take: faults hold for less.
-const STEP: Duration = Duration::from_secs(20);
+/// How long a step is waited for. What becomes of one that a fault outlasts is the server's affair.
+const STEP: Duration = Duration::from_secs(3);
 /// How long the busy part may take before something is wrong.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 /// How often a backup may be stopped by a fault that it does not outlast.
@@ -75,7 +75,6 @@ impl Soak {
                 false => self.actions.step().await,
             }
         };
-        // A fault that outlasts a step: what became of it is the server's affair.
         let _ = tokio::time::timeout(STEP, step).await;
     }
 
@@ -86,7 +85,7 @@ impl Soak {
             while !backup.has_ended().unwrap() {
                 self.step().await;
             }
-            let run = backup.wait(STEP).unwrap();
+            let run = backup.wait(Duration::from_secs(60)).unwrap();
             if run.code == 0 {
                 return run.json();
             }
@@ -157,7 +156,8 @@ impl Soak {
             let (id, name) = (format!("\"{LOST}-{number}\""), format!("shop.{LOST}_{number}"));
             for namespace in ["shop.c0", &name] {
                 let got = self.program.run(["get", "shop", namespace, &id, "--history", "--json"]).unwrap();
-                assert!(got.code != 0 || got.json() == json!([]), "it was rolled back: {got}");
+                let message = got.clone().expect_code(1).json_error()["message"].to_string();
+                assert!(message.contains("has no record"), "it was rolled back: {got}");
             }
         }
         for Moment { at, content } in &self.moments {
@@ -245,7 +245,7 @@ async fn run(seed: u64, (instants, faults): (usize, usize), target: &ReplicaSet)
         assert!(begun.elapsed() < LIMIT, "{} instants after {LIMIT:?}", soak.moments.len());
         steps += 1;
         soak.step().await;
-        if soak.actions.chance.one_in(16) {
+        if soak.actions.chance.one_in(8) {
             soak.operate();
         }
         let due = instants * (struck.load(Ordering::SeqCst) + 1) / (faults + 1);
