@@ -5,11 +5,11 @@
 //! ```
 //!
 //! A [`Paced`] source is the source itself, with a pause behind each batch of a scan. The feed is not paced: what it does
-//! not read in time is lost. How long the source's users wait for their writes is looked at once a second, and decides
-//! which share of the time the scan may read:
+//! not read in time is lost. How long the source's users wait for their writes is looked at four times a second, and
+//! decides which share of the time the scan may read:
 //!
 //! ```text
-//!   mean of the last second   at most the target     above the target      above the ceiling
+//!   mean since the last look  at most the target     above the target      above the ceiling
 //!   share of the time         grows, up to all       falls by a third      the least, and one second's pause
 //! ```
 //!
@@ -29,13 +29,15 @@ use backstay_source::{
 use crate::Monitor;
 
 /// How often the source is asked how long its writes take.
-const LOOK_MS: u64 = 1_000;
+const LOOK_MS: u64 = 250;
+/// How long nothing is read after a look that found the ceiling exceeded.
+const CEILING_PAUSE: Duration = Duration::from_secs(1);
 /// With fewer writes than this between two looks there is nobody to be kind to.
 const FEW_WRITES: u64 = 5;
 /// The least share of the time that a scan reads.
 const LEAST_SHARE: f64 = 0.05;
 /// How much the share grows at each look that finds nothing wrong.
-const GROWTH: f64 = 0.05;
+const GROWTH: f64 = 0.02;
 /// What is left of it when the target is missed.
 const DECAY: f64 = 2.0 / 3.0;
 /// The longest pause at a time, so that a change of mind is noticed.
@@ -182,7 +184,7 @@ impl Governor {
             Ok(latency) => {
                 let mean = self.take_note(latency);
                 if mean.zip(self.pace.ceiling).is_some_and(|(mean, ceiling)| mean > ceiling) {
-                    self.pause(Duration::from_millis(LOOK_MS)).await;
+                    self.pause(CEILING_PAUSE).await;
                 }
             }
             Err(error) => tracing::debug!(%error, "how long writes take is not known"),
