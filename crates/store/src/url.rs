@@ -113,6 +113,10 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::Memory => f.write_str("memory:"),
+            // Two slashes at the start would be taken for those in front of a host.
+            Place::Folder(folder) if folder.to_string_lossy().starts_with("//") => {
+                write!(f, "file://{}", folder.display())
+            }
             Place::Folder(folder) => write!(f, "file:{}", folder.display()),
             Place::Bucket(bucket) => bucket.fmt(f),
         }
@@ -142,6 +146,7 @@ mod tests {
         assert_eq!(place("file:/srv/a"), "file:/srv/a");
         assert_eq!(place("file:///srv/a"), "file:/srv/a");
         assert_eq!(place("file://localhost/srv/a"), "file:/srv/a");
+        assert_eq!(place("file:////srv/a"), "file:////srv/a");
         assert_eq!(place("memory:"), "memory:");
         assert_eq!(place("s3://b.c-d/a/b/"), "s3://b.c-d/a/b");
         assert_eq!(place("s3://bucket"), "s3://bucket");
