@@ -7,8 +7,10 @@ NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 RUN_TESTS := $(if $(NEXTEST),cargo nextest run,cargo test)
 # More arguments for the benchmark program, as in: make bench BENCH="--quick --only backup"
 BENCH ?= --large
+# Executions of each target.
+export FUZZ_RUNS ?= 10000000
 
-.PHONY: help demo test bench soak lint
+.PHONY: help demo test bench soak fuzz lint
 
 help: ## this list (the default)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +35,9 @@ bench: ## time and memory against the bare driver, on 1,000,000 documents and on
 soak: ## the simulations and property tests, for a long time
 	scripts/fetch-servers
 	BACKSTAY_SOAK=1 $(RUN_TESTS) --release --workspace
+
+fuzz: ## every decoder against bytes that a fuzzer makes up, on two cores for about an hour (FUZZ_RUNS=100000 for less)
+	fuzz/run
 
 lint: ## format, clippy, licences, bans, and which crate may know which
 	cargo fmt --all --check

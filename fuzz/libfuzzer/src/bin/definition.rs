@@ -1,0 +1,3 @@
+//! `backstay_fuzz::definition`.
+#![no_main]
+backstay_libfuzzer::program!(definition);

@@ -1,0 +1,3 @@
+//! `backstay_fuzz::engine_journal`.
+#![no_main]
+backstay_libfuzzer::program!(engine_journal);

@@ -1,0 +1,3 @@
+//! `backstay_fuzz::filter`.
+#![no_main]
+backstay_libfuzzer::program!(filter);

@@ -1,0 +1,3 @@
+//! `backstay_fuzz::ledger_image`.
+#![no_main]
+backstay_libfuzzer::program!(ledger_image);

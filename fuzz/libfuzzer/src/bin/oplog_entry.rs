@@ -1,0 +1,3 @@
+//! `backstay_fuzz::oplog_entry`.
+#![no_main]
+backstay_libfuzzer::program!(oplog_entry);

@@ -1,0 +1,3 @@
+//! `backstay_fuzz::protection`.
+#![no_main]
+backstay_libfuzzer::program!(protection);

@@ -1,0 +1,3 @@
+//! `backstay_fuzz::seal_keyring`.
+#![no_main]
+backstay_libfuzzer::program!(seal_keyring);

@@ -1,0 +1,3 @@
+//! `backstay_fuzz::seal_text`.
+#![no_main]
+backstay_libfuzzer::program!(seal_text);

@@ -1,0 +1,3 @@
+//! `backstay_fuzz::segment_header`.
+#![no_main]
+backstay_libfuzzer::program!(segment_header);

@@ -1,0 +1,3 @@
+//! `backstay_fuzz::segment_tail_directory`.
+#![no_main]
+backstay_libfuzzer::program!(segment_tail_directory);

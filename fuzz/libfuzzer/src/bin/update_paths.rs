@@ -1,0 +1,3 @@
+//! `backstay_fuzz::update_paths`.
+#![no_main]
+backstay_libfuzzer::program!(update_paths);

@@ -1,0 +1,90 @@
+//! Entries of the oplog: what they change, and when that becomes visible.
+
+use backstay_model::{BodyRef, Incarnation, Interpreter as _, Tick};
+use backstay_mongodb::interpret::raw::{self, kind};
+use backstay_mongodb::interpret::{decode_id, encode_id, id_of, oplog};
+
+use crate::forge::Forge;
+use crate::ids::interpreter;
+
+/// One entry.
+pub(crate) fn entry(bytes: &[u8]) {
+    let mut forge = Forge::new(bytes);
+    let entry = one(&mut forge);
+    if let Ok(header) = oplog::header(&entry) {
+        header.part();
+    }
+    let interpreter = interpreter();
+    let visible = Tick::new(9, 9);
+    let (mut next, mut scratch, mut folded) = (3, String::new(), Vec::new());
+    let read = interpreter.changes(&entry, visible, 3, &mut |change| {
+        assert_eq!((change.version.tick, change.version.ordinal), (visible, next));
+        next += 1;
+        if change.namespace == Incarnation::SYSTEM {
+            assert!(Incarnation::from_record_id(change.id).is_some());
+        } else {
+            let (kind, value) = decode_id(change.id).expect("an id that was written is read");
+            let mut again = Vec::new();
+            encode_id(kind, &value, &mut again).expect("what was read is written");
+            assert_eq!(again, change.id);
+        }
+        match change.body {
+            BodyRef::Image(image) if change.namespace == Incarnation::SYSTEM => {
+                interpreter.describe(image).expect("a definition describes itself");
+            }
+            BodyRef::Image(image) => {
+                // A replacement's own may be another than the one that its entry is about: no server writes such.
+                id_of(image, &mut Vec::new()).expect("an image has an id");
+                interpreter.tenant(change.name, image, &mut scratch);
+            }
+            BodyRef::Delta(operator, delta) => {
+                // Whatever comes of it.
+                let _ = interpreter.fold(operator, &[5, 0, 0, 0, 0], delta, &mut folded);
+            }
+            BodyRef::Tombstone => {}
+        }
+    });
+    if let Ok(used) = read {
+        assert_eq!(used, next - 3);
+    }
+}
+
+/// Several, one after the other.
+pub(crate) fn tail(bytes: &[u8]) {
+    let mut forge = Forge::new(bytes);
+    let mut entries = Vec::new();
+    while !forge.is_empty() && entries.len() < 32 {
+        entries.push(one(&mut forge));
+    }
+    let entries: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
+    backstay_mongodb::fuzz_tail(&entries);
+}
+
+/// A document, or one with the fields that every entry has.
+fn one(forge: &mut Forge<'_>) -> Vec<u8> {
+    let order = forge.byte();
+    if order & 1 == 0 {
+        return forge.document();
+    }
+    let mut out = Vec::new();
+    let start = raw::open(&mut out);
+    raw::put(&mut out, kind::TIMESTAMP, b"ts", &[forge.byte(), 0, 0, 0, forge.byte(), 0, 0, 0]);
+    raw::put_string(&mut out, b"op", forge.text()).expect("it is small");
+    raw::put_string(&mut out, b"ns", forge.text()).expect("it is small");
+    if order & 2 == 0 {
+        raw::put(&mut out, kind::BINARY, b"ui", &[&[16, 0, 0, 0, 4][..], &[1; 16]].concat());
+    }
+    raw::put(&mut out, kind::DOCUMENT, b"o", &forge.document());
+    if order & 4 == 0 {
+        raw::put(&mut out, kind::DOCUMENT, b"o2", &forge.document());
+    }
+    if order & 8 != 0 {
+        raw::put(&mut out, kind::DOCUMENT, b"lsid", &[8, 0, 0, 0, kind::NULL, b'a' + (order >> 6), 0, 0]);
+        raw::put(&mut out, kind::INT64, b"txnNumber", &[order >> 5 & 1, 0, 0, 0, 0, 0, 0, 0]);
+        let previous = raw::put_document(&mut out, kind::DOCUMENT, b"prevOpTime");
+        raw::put(&mut out, kind::TIMESTAMP, b"ts", &[0, 0, 0, 0, forge.byte(), 0, 0, 0]);
+        raw::close(&mut out, previous).expect("it is small");
+    }
+    raw::close(&mut out, start).expect("it is small");
+    out
+}
