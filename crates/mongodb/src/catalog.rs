@@ -1,7 +1,8 @@
 //! The namespaces of a deployment, as they stand now.
 //!
 //! ```text
-//!   listDatabases ─▶ listCollections (per database) ─▶ listIndexes, dataSize (per collection, some at a time)
+//!   listDatabases ─▶ listCollections (per database) ─▶ listIndexes, dataSize, listCollections (per collection, some at
+//!                                                      a time): is it still called so?
 //! ```
 //!
 //! The server's own databases and collections are left out, but for what belongs to the data: `system.views` (the
@@ -11,7 +12,8 @@
 
 use backstay_model::Incarnation;
 use backstay_source::{Error, Namespace, Result};
-use bson::{Document, RawDocumentBuf, doc};
+use bson::spec::BinarySubtype;
+use bson::{Binary, Document, RawDocumentBuf, doc};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use mongodb::options::SelectionCriteria;
 
@@ -26,6 +28,8 @@ const CONCURRENCY: usize = 16;
 const NAMESPACE_NOT_FOUND: i32 = 26;
 /// How often the primary may change while its collections are listed.
 const ELECTIONS: u32 = 5;
+/// How often a collection may be given another name while it is described.
+const RENAMES: u32 = 20;
 
 /// An empty document.
 const NO_OPTIONS: [u8; 5] = [5, 0, 0, 0, 0];
@@ -125,7 +129,7 @@ impl Connection {
             let found = self.list(database, doc! {}).await?;
             listed.extend(found.into_iter().filter(|listed| listed.is_data() && included(&listed.name())));
         }
-        let described = stream::iter(listed).map(|listed| self.describe(listed)).buffered(CONCURRENCY);
+        let described = stream::iter(listed).map(|listed| self.describe(listed, included)).buffered(CONCURRENCY);
         let mut namespaces: Vec<Namespace> = described.try_filter_map(async |found| Ok(found)).try_collect().await?;
         namespaces.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(namespaces)
@@ -171,12 +175,37 @@ impl Connection {
         listed.collect()
     }
 
-    async fn describe(&self, listed: Listed) -> Result<Option<Namespace>> {
-        let Some(indexes) = self.indexes(&listed.database, &listed.collection).await? else { return Ok(None) };
-        let (bytes, records) = self.size(&listed.database, &listed.collection).await?;
-        let (name, incarnation, definition) = (listed.name(), listed.incarnation()?, listed.definition(&indexes)?);
-        let kind = definition::describe(&definition)?.kind;
-        Ok(Some(Namespace { name, incarnation, kind, definition, bytes, records }))
+    /// What was listed, as a namespace; `None` when it is gone, or no longer included.
+    ///
+    /// Indexes and sizes are asked for by name, and names pass from one collection to another meanwhile. What was answered
+    /// counts when the name stood for the collection before and after; one that is called otherwise by then is described
+    /// under its new name: it is there, and whoever took it for dropped would lose it.
+    async fn describe(
+        &self,
+        mut listed: Listed,
+        included: &(dyn Fn(&str) -> bool + Sync),
+    ) -> Result<Option<Namespace>> {
+        for _ in 0..RENAMES {
+            let (name, uuid) = (listed.name(), listed.uuid()?);
+            if let Some(indexes) = self.indexes(&listed.database, &listed.collection).await? {
+                let (bytes, records) = self.size(&listed.database, &listed.collection).await?;
+                let now = self.listed(&name).await?.filter(Listed::is_data);
+                if now.is_some_and(|now| now.uuid().is_ok_and(|now| now == uuid)) {
+                    let (incarnation, definition) = (listed.incarnation()?, listed.definition(&indexes)?);
+                    let kind = definition::describe(&definition)?.kind;
+                    return Ok(Some(Namespace { name, incarnation, kind, definition, bytes, records }));
+                }
+            }
+            // A collection keeps its UUID within its database; in another one it is a new collection.
+            let binary = Binary { subtype: BinarySubtype::Uuid, bytes: uuid.to_vec() };
+            let renamed = self.list(&listed.database, doc! { "info.uuid": binary }).await?.pop();
+            match renamed.filter(|renamed| renamed.is_data() && included(&renamed.name())) {
+                Some(renamed) => listed = renamed,
+                None => return Ok(None),
+            }
+        }
+        let why = "it is renamed all the time".to_owned();
+        Err(Error::Unavailable { what: format!("describing {}", listed.name()), why })
     }
 
     /// All documents of a command's cursor, from the primary.

@@ -107,7 +107,9 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 
-    /// The namespaces that the configuration includes, as they stand now, ascending by name.
+    /// The namespaces that the configuration includes, as they stand now, ascending by name. Whatever is there from the
+    /// beginning of the call to its end is among them, also what is renamed meanwhile: a change that the feed holds of it
+    /// has nothing to stand on otherwise.
     async fn namespaces(&self) -> Result<Vec<Namespace>>;
 
     /// Cuts a namespace into ranges of about `bytes` each, ascending and without holes.
