@@ -62,6 +62,8 @@ mod tests {
             assert!(result.is_err() && capacity <= packed.len() << 16, "{raw_len} {capacity}");
         }
         assert!(inflated(&packed, 1000).0.is_ok());
-        assert!(inflated(&[], 0).0.is_err());
+        // No frame at all is no bytes; whoever reads them finds out that they are cut.
+        assert_eq!(inflated(&[], 0).1, 0);
+        assert!(inflated(&[], 1).0.is_err());
     }
 }
