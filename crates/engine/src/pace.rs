@@ -111,6 +111,8 @@ impl Paced {
     async fn begin(&self) {
         self.governor.wait_for_open_hours().await;
         self.governor.look().await;
+        // What passed since the last scan was no work of this one.
+        self.governor.state().resumed_ms = self.governor.world.elapsed_ms();
     }
 
     fn paced(&self, records: Box<dyn Records>) -> Box<dyn Records> {

@@ -111,21 +111,25 @@ struct Stage {
     records: Box<dyn Records>,
 }
 
+async fn scan(paced: &Paced) -> Box<dyn Records> {
+    let namespace = Namespace {
+        name: "shop.orders".into(),
+        incarnation: backstay_model::Incarnation(9),
+        kind: NamespaceKind::Collection,
+        definition: Vec::new(),
+        bytes: 0,
+        records: 0,
+    };
+    paced.scan(&namespace, &IdRange::all(), Tick::default()).await.unwrap()
+}
+
 impl Stage {
     async fn with(pace: Pace) -> Stage {
         let clock: Arc<dyn World> = Arc::new(Clock(tokio::time::Instant::now()));
         let mean_ms = Arc::new(AtomicU64::new(1));
         let monitor = Monitor::default();
         let paced = Paced::new(Busy::source(&clock, &mean_ms), pace, &monitor, &clock);
-        let namespace = Namespace {
-            name: "shop.orders".into(),
-            incarnation: backstay_model::Incarnation(9),
-            kind: NamespaceKind::Collection,
-            definition: Vec::new(),
-            bytes: 0,
-            records: 0,
-        };
-        let records = paced.scan(&namespace, &IdRange::all(), Tick::default()).await.unwrap();
+        let records = scan(&paced).await;
         Stage { clock, mean_ms, monitor, paced, records }
     }
 
@@ -155,6 +159,18 @@ async fn bytes_keep_to_the_limit() {
     let batches = stage.batches_in(100).await;
     assert!((199..=201).contains(&batches), "{batches}");
     assert!(stage.paced.waited() > Duration::from_secs(75), "{:?}", stage.paced.waited());
+}
+
+/// A capture scans over a gap while writes are slow, follows for an hour, and scans over another.
+#[tokio::test(start_paused = true)]
+async fn time_between_scans_is_no_work_to_rest_from() {
+    let mut stage = Stage::with(Pace { target: Some(Duration::from_millis(20)), ..Pace::default() }).await;
+    stage.mean_ms.store(50, Ordering::Relaxed);
+    stage.batches_in(60).await;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    stage.records = scan(&stage.paced).await;
+    let batches = stage.batches_in(60).await;
+    assert!((20..60).contains(&batches), "a twentieth of the time: {batches} of 600");
 }
 
 #[tokio::test(start_paused = true)]
