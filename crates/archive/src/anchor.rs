@@ -23,8 +23,8 @@ use backstay_ledger::{Hash, Head, Id};
 use backstay_seal::Keyring;
 use serde::{Deserialize, Serialize};
 
-use crate::repository::hex;
 use crate::{Error, Result};
+use backstay_model::hex;
 
 /// How often a process that goes on committing renews its note, in milliseconds.
 pub(crate) const PACE_MS: u64 = 10_000;

@@ -14,10 +14,10 @@ use tokio::sync::Mutex;
 
 use crate::anchor::{Anchors, PACE_MS, hash_text};
 use crate::keys::Keys;
-use crate::repository::hex;
 use crate::run::Run;
 use crate::snapshot::{Ahead, RunRef};
 use crate::{Error, Limits, Repository, Result, Snapshot};
+use backstay_model::hex;
 
 /// How many opened runs are kept at hand.
 const RUNS_AT_HAND: usize = 12;

@@ -103,7 +103,32 @@ pub struct Run {
     pub undoes: Option<String>,
 }
 
+/// What came of a run.
+pub(crate) struct Outcome<'a> {
+    pub plan: Plan,
+    pub written: u64,
+    pub proof: Option<&'a Proof>,
+    pub milliseconds: u64,
+    /// True when nothing was left out that was to be written.
+    pub whole: bool,
+}
+
 impl Run {
+    /// Records how the run ended. One that was interrupted stays open: running it again finishes it.
+    pub(crate) async fn end<T>(&mut self, vault: &Vault, outcome: Outcome<'_>, result: &Result<T>) -> Result<()> {
+        if matches!(result, Err(Error::Cancelled)) {
+            return Ok(());
+        }
+        let is_proved = result.is_ok() && outcome.whole && outcome.proof.is_some_and(|proof| proof.equal);
+        self.state = if is_proved { RunState::Proved } else { RunState::Failed };
+        self.plan = Some(outcome.plan);
+        self.written = outcome.written;
+        self.proof = outcome.proof.cloned();
+        self.milliseconds = outcome.milliseconds;
+        self.error = result.as_ref().err().map(ToString::to_string);
+        self.record(vault).await
+    }
+
     pub(crate) async fn record(&self, vault: &Vault) -> Result<()> {
         let part = if self.state == RunState::Begun { "0-begun" } else { "1-ended" };
         let path = format!("{}{}/{part}", prefix(vault.name()), self.id);

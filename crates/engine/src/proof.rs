@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use backstay_archive::Selection;
-use backstay_model::{Incarnation, Interpreter, RecordBatch};
+use backstay_model::{Incarnation, Interpreter, RecordBatch, hex};
 use backstay_seal::Digest;
 use backstay_source::Target;
 use serde::{Deserialize, Serialize};
@@ -48,8 +48,15 @@ impl Proof {
         scope: ProofScope,
         definitions: Vec<String>,
     ) -> Proof {
-        let hex = |digest: &Digest| digest.summary().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        Proof { archive: hex(archive), target: hex(target), equal: archive == target, records, scope, definitions }
+        let summary = |digest: &Digest| hex(&digest.summary());
+        Proof {
+            archive: summary(archive),
+            target: summary(target),
+            equal: archive == target,
+            records,
+            scope,
+            definitions,
+        }
     }
 }
 

@@ -13,14 +13,14 @@
 use std::sync::Arc;
 
 use backstay_archive::{Definition, Selection, Snapshot, Vault, View};
-use backstay_model::{Coverage, NamespaceKind, Tick, crash_point};
+use backstay_model::{Coverage, NamespaceKind, Tick, crash_point, hex};
 use backstay_seal::Digest;
 use backstay_source::{Namespace, Source, Target};
 use serde::{Deserialize, Serialize};
 
 use crate::backup::capture_through;
 use crate::capture::{CaptureOptions, Until};
-use crate::journal::{Run, RunNamespace, RunState, Terms};
+use crate::journal::{Outcome, Run, RunNamespace, RunState, Terms};
 use crate::monitor::Meter;
 use crate::proof::{LiveScope, read_back};
 use crate::{Error, Monitor, Phase, Proof, ProofScope, Result, Scope};
@@ -184,7 +184,7 @@ pub async fn restore(
         let what = format!("no namespace that existed at {} is selected", request.at);
         return Err(Error::NothingSelected(what));
     }
-    let id: String = world.id().iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = hex(&world.id());
     let mut job = Job {
         target,
         request,
@@ -239,17 +239,10 @@ pub async fn restore(
     let mut report = job.report;
     report.milliseconds = world.elapsed_ms().saturating_sub(began_ms);
     if !request.preview {
-        run.plan = Some(report.plan);
-        run.written = report.written;
-        run.proof = report.proof.clone();
-        run.milliseconds = report.milliseconds;
-        run.error = result.as_ref().err().map(ToString::to_string);
-        let equal = report.proof.as_ref().is_some_and(|proof| proof.equal);
-        run.state = if result.is_ok() && equal { RunState::Proved } else { RunState::Failed };
-        // An interrupted run stays open: running it again finishes it.
-        if !matches!(result, Err(Error::Cancelled)) {
-            run.record(vault).await?;
-        }
+        let RestoreReport { plan, written, milliseconds, ref proof, .. } = report;
+        // What a conflict left out was left out on request.
+        let outcome = Outcome { plan, written, proof: proof.as_ref(), milliseconds, whole: true };
+        run.end(vault, outcome, &result).await?;
     }
     result.map(|()| report)
 }

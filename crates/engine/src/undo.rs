@@ -21,11 +21,11 @@ mod records;
 use std::sync::Arc;
 
 use backstay_archive::{Definition, Snapshot, Vault, View};
-use backstay_model::Tick;
+use backstay_model::{Tick, hex};
 use backstay_seal::Digest;
 use backstay_source::{Namespace, Source, Target};
 
-use crate::journal::{Run, RunNamespace, RunState, runs};
+use crate::journal::{Outcome, Run, RunNamespace, RunState, runs};
 use crate::restore::ahead::look;
 use crate::restore::{catch_up, is_unbroken};
 use crate::{ConflictPolicy, Error, Monitor, Plan, Proof, ProofScope, Result, Scope};
@@ -123,7 +123,7 @@ pub async fn undo(
             why: first.why.clone(),
         });
     }
-    let id: String = world.id().iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = hex(&world.id());
     let mut own = Run {
         id: id.clone(),
         began,
@@ -146,17 +146,9 @@ pub async fn undo(
     let result = job.walk(true).await;
     let mut report = job.end(world.elapsed_ms().saturating_sub(began_ms));
     report.id = id;
-    own.plan = Some(report.plan);
-    own.written = report.written;
-    own.proof = report.proof.clone();
-    own.milliseconds = report.milliseconds;
-    own.error = result.as_ref().err().map(ToString::to_string);
-    let equal = report.proof.as_ref().is_some_and(|proof| proof.equal);
-    own.state = if result.is_ok() && equal && report.skipped == 0 { RunState::Proved } else { RunState::Failed };
-    // An interrupted undo stays open: running it again finishes it.
-    if !matches!(result, Err(Error::Cancelled)) {
-        own.record(vault).await?;
-    }
+    let UndoReport { plan, written, milliseconds, ref proof, .. } = report;
+    let outcome = Outcome { plan, written, proof: proof.as_ref(), milliseconds, whole: report.skipped == 0 };
+    own.end(vault, outcome, &result).await?;
     result.map(|()| report)
 }
 

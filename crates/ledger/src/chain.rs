@@ -26,7 +26,7 @@ use crate::fact::Fact;
 use crate::path::{chain_prefix, commit_path, parse_seq};
 use crate::shortcut;
 use crate::state::{Head, Refusal, VaultState};
-use crate::text::hex;
+use backstay_model::hex;
 
 /// How many commits are asked for at a time.
 pub(crate) const READ_AHEAD: usize = 32;

@@ -22,7 +22,7 @@ use minicbor::{Decode, Encode};
 
 use crate::commit::{FORMAT, Hash, Id};
 use crate::error::{Error, Result};
-use crate::text::hex;
+use backstay_model::hex;
 
 const HEADER_LEN: usize = 46;
 const KIND_BODY: u8 = 0;

@@ -1,16 +1,4 @@
-//! Ids, hashes and times as people read them.
-
-use std::fmt::Write as _;
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
+//! Times as people read them.
 
 /// A time in seconds since 1970-01-01T00:00:00Z as people write it: `2025-11-21T14:03:05Z`.
 pub fn utc(unix: u64) -> String {

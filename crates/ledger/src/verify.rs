@@ -15,7 +15,7 @@ use crate::commit::{Commit, Id, ObjectRef};
 use crate::error::{Error, Result};
 use crate::path::{chain_prefix, checkpoint_path, checkpoint_prefix, commit_path, parse_checkpoint, parse_seq};
 use crate::state::Head;
-use crate::text::hex;
+use backstay_model::hex;
 
 /// What kind of problem it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

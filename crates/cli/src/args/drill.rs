@@ -2,9 +2,8 @@
 
 use clap::Args;
 
-use super::selection::SelectionArgs;
+use super::selection::{AtArgs, SelectionArgs};
 use super::switch;
-use crate::time::TimeSpec;
 
 /// `backstay drill`
 #[derive(Args, Debug)]
@@ -22,16 +21,9 @@ configuration, or BACKSTAY_DRILL_INTO, BACKSTAY_DRILL_INTO_FILE or BACKSTAY_DRIL
 pub struct DrillArgs {
     /// A source of the configuration
     pub source: String,
-    /// As of this time
-    #[arg(
-        long,
-        value_name = "T",
-        default_value = "latest",
-        env = "BACKSTAY_AT",
-        hide_env_values = true,
-        allow_hyphen_values = true
-    )]
-    pub at: TimeSpec,
+    /// As of when.
+    #[command(flatten)]
+    pub at: AtArgs,
     /// Which records.
     #[command(flatten)]
     pub selection: SelectionArgs,

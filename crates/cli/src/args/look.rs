@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::selection::SelectionArgs;
+use super::selection::{AtArgs, SelectionArgs};
 use super::switch;
 use super::values::{DiffEnd, ExtJson};
 use crate::pattern::NamespacePattern;
@@ -27,16 +27,9 @@ pub struct LsArgs {
     pub source: String,
     /// List the record ids of this namespace
     pub ns: Option<String>,
-    /// As of this time
-    #[arg(
-        long,
-        value_name = "T",
-        default_value = "latest",
-        env = "BACKSTAY_AT",
-        hide_env_values = true,
-        allow_hyphen_values = true
-    )]
-    pub at: TimeSpec,
+    /// As of when.
+    #[command(flatten)]
+    pub at: AtArgs,
     /// Only this tenant's; may be repeated
     #[arg(long = "tenant", value_name = "X", env = "BACKSTAY_TENANT", hide_env_values = true)]
     pub tenants: Vec<String>,
@@ -60,16 +53,9 @@ pub struct GetArgs {
     /// The record's id in Extended JSON
     #[arg(allow_hyphen_values = true)]
     pub id: ExtJson,
-    /// As of this time
-    #[arg(
-        long,
-        value_name = "T",
-        default_value = "latest",
-        env = "BACKSTAY_AT",
-        hide_env_values = true,
-        allow_hyphen_values = true
-    )]
-    pub at: TimeSpec,
+    /// As of when.
+    #[command(flatten)]
+    pub at: AtArgs,
     /// Show all versions that are held, oldest first
     #[arg(long, env = "BACKSTAY_HISTORY", hide_env_values = true, value_parser = switch(), conflicts_with = "at")]
     pub history: bool,
@@ -107,16 +93,9 @@ collection some stretches of ids are read, always the same for the same archive 
 pub struct SchemaArgs {
     /// A source of the configuration
     pub source: String,
-    /// As of this time
-    #[arg(
-        long,
-        value_name = "T",
-        default_value = "latest",
-        env = "BACKSTAY_AT",
-        hide_env_values = true,
-        allow_hyphen_values = true
-    )]
-    pub at: TimeSpec,
+    /// As of when.
+    #[command(flatten)]
+    pub at: AtArgs,
     /// Show what is different as of this other time
     #[arg(long, value_name = "T2", env = "BACKSTAY_DIFF", hide_env_values = true, allow_hyphen_values = true)]
     pub diff: Option<TimeSpec>,

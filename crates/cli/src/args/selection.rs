@@ -6,6 +6,23 @@ use clap::Args;
 
 use super::values::{ExtJson, Filter};
 use crate::pattern::NamespacePattern;
+use crate::time::TimeSpec;
+
+/// The instant that something is shown or exercised as of.
+#[derive(Args, Clone, Debug)]
+pub struct AtArgs {
+    /// As of this time
+    #[arg(
+        id = "at",
+        long = "at",
+        value_name = "T",
+        default_value = "latest",
+        env = "BACKSTAY_AT",
+        hide_env_values = true,
+        allow_hyphen_values = true
+    )]
+    pub time: TimeSpec,
+}
 
 /// A selection: records that any `--tenant` owns, in a namespace that any `--ns` matches, with any `--id`, and that
 /// match `--where`. What is not given does not restrict.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backstay_archive::Repository;
-use backstay_model::World;
+use backstay_model::{World, hex};
 use backstay_mongodb::MongoDeployment;
 use backstay_source::Source;
 use backstay_store::Store;
@@ -307,8 +307,7 @@ fn reading(error: backstay_source::Error) -> Failure {
 
 /// Creates an object, reads it back, and deletes it.
 async fn probe(store: &Store, world: &dyn World) -> Result<(), Failure> {
-    let id: String = world.id().iter().map(|byte| format!("{byte:02x}")).collect();
-    let path = format!("probe/{id}");
+    let path = format!("probe/{}", hex(&world.id()));
     store.create(&path, b"probe".to_vec().into()).await?;
     let read = store.get(&path).await;
     store.delete(&path).await?;

@@ -16,7 +16,7 @@ use backstay_engine::{
     ConflictPolicy, Destination, Error, NamespacePlan, Proof, ProofScope, Rename, RestoreReport, RestoreRequest,
     restore,
 };
-use backstay_model::Tick;
+use backstay_model::{Tick, hex};
 use backstay_mongodb::MongoDeployment;
 use backstay_source::{Source, Target};
 use serde::Serialize;
@@ -65,7 +65,7 @@ pub async fn run(context: &Context, args: &DrillArgs) -> Result<Exit, Failure> {
     let installation = Installation::open(context).await?;
     let uri = destination(args, &installation)?;
     let vault = installation.vault(&args.source).await?;
-    let at = moment(&vault, &args.at, context).await?;
+    let at = moment(&vault, &args.at.time, context).await?;
     let interpreter = installation.interpreter(&vault).await?;
     let target = connect_target(&uri, installation.config.source(&args.source)?).await?;
     if target.discover().await?.identity == vault.state().await.source().identity {
@@ -79,8 +79,8 @@ pub async fn run(context: &Context, args: &DrillArgs) -> Result<Exit, Failure> {
         let snapshot = vault.snapshot(Arc::clone(&interpreter), at).await?;
         selecting::check_names(&args.selection, &snapshot, &vault, &[at]).await?;
     }
-    let id: String = installation.world().id().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    let own = format!("{PREFIX}{id}_");
+    let [a, b, c, d, ..] = installation.world().id();
+    let own = format!("{PREFIX}{}_", hex(&[a, b, c, d]));
     let rename: Rename = {
         let own = own.clone();
         Arc::new(move |name| scratch_name(&own, name))

@@ -48,7 +48,7 @@ pub async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     let vault = installation.vault(&args.source).await?;
     let interpreter = installation.interpreter(&vault).await?;
     let latest = moment(&vault, &crate::time::TimeSpec::Latest, context).await?;
-    let at = moment(&vault, &args.at, context).await?;
+    let at = moment(&vault, &args.at.time, context).await?;
     let snapshot = vault.snapshot(interpreter, latest.max(at)).await?;
     if args.history {
         return history(context, args, &snapshot, &id).await;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use backstay_archive::Vault;
-use backstay_model::Tick;
+use backstay_model::{Tick, hex};
 use backstay_seal::{KeyInfo, KeyKind, KeyState, Protection};
 use serde::Serialize;
 
@@ -86,7 +86,7 @@ fn key(info: &KeyInfo, names: &BTreeMap<[u8; 16], String>) -> Key {
             KeyKind::Tenant => "tenant",
         },
         source: info.vault.and_then(|vault| names.get(&vault).cloned()),
-        vault: info.vault.map(|vault| vault.iter().map(|byte| format!("{byte:02x}")).collect()),
+        vault: info.vault.map(|vault| hex(&vault)),
         tenant: info.tenant.as_ref().map(|name| match name.is_empty() {
             true => "(definitions)".to_owned(),
             false => String::from_utf8_lossy(name).into_owned(),

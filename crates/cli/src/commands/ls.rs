@@ -58,7 +58,7 @@ struct RecordLine<'a> {
 pub async fn run(context: &Context, args: &LsArgs) -> Result<Exit, Failure> {
     let installation = Installation::open(context).await?;
     let vault = installation.vault(&args.source).await?;
-    let at = moment(&vault, &args.at, context).await?;
+    let at = moment(&vault, &args.at.time, context).await?;
     let snapshot = vault.snapshot(installation.interpreter(&vault).await?, at).await?;
     let view = snapshot.at(at).await?;
     let definitions = view.definitions().await?;

@@ -75,7 +75,7 @@ pub(crate) struct FieldShape {
 pub async fn run(context: &Context, args: &SchemaArgs) -> Result<Exit, Failure> {
     let installation = Installation::open(context).await?;
     let vault = installation.vault(&args.source).await?;
-    let at = moment(&vault, &args.at, context).await?;
+    let at = moment(&vault, &args.at.time, context).await?;
     let other = match &args.diff {
         Some(time) => Some(moment(&vault, time, context).await?),
         None => None,

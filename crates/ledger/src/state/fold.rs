@@ -7,7 +7,7 @@ use super::{
     Shape, Source, VaultState, born,
 };
 use crate::claim::Holder;
-use crate::text::hex;
+use backstay_model::hex;
 
 /// Why facts do not fit a state.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

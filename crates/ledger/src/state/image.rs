@@ -30,7 +30,7 @@ use super::{
 };
 use crate::error::Result;
 use crate::frame::{decode_cbor, encode_cbor};
-use crate::text::hex;
+use backstay_model::hex;
 
 /// Goes up with every change of what is in an image.
 const LAYOUT: u64 = 1;

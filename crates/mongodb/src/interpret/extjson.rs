@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use backstay_model::hex;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -48,14 +49,6 @@ pub(crate) fn encode(value: &bson::Bson) -> std::result::Result<Vec<u8>, String>
     let mut encoded = Vec::new();
     super::id_of(&bytes, &mut encoded).map_err(|why| why.to_string())?;
     Ok(encoded)
-}
-
-/// Bytes in hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// The sixteen bytes of a UUID in its usual form.

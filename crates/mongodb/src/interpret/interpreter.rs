@@ -71,7 +71,7 @@ impl Interpreter for MongoInterpreter {
 
     fn display_id(&self, id: &[u8]) -> String {
         let shown = decode_id(id).and_then(|(kind, value)| extjson::value(Element { kind, name: &[], value: &value }));
-        shown.unwrap_or_else(|_| format!("(not an id: {})", extjson::hex(id)))
+        shown.unwrap_or_else(|_| format!("(not an id: {})", backstay_model::hex(id)))
     }
 
     fn display_record(&self, image: &[u8]) -> Result<String, InterpretError> {

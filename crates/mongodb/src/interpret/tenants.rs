@@ -177,7 +177,7 @@ fn name(value: Element<'_>) -> Result<Option<Cow<'_, str>>> {
         kind::NULL | kind::UNDEFINED => return Ok(None),
         kind::STRING => String::from_utf8_lossy(value.text().unwrap_or_default()),
         kind::BOOL => Cow::Borrowed(if value.is_true() { "true" } else { "false" }),
-        kind::OBJECT_ID => Cow::Owned(extjson::hex(value.value)),
+        kind::OBJECT_ID => Cow::Owned(backstay_model::hex(value.value)),
         kind::INT32 | kind::INT64 | kind::DOUBLE if value.as_integer().is_some() => {
             Cow::Owned(value.as_integer().unwrap_or_default().to_string())
         }
