@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use backstay_model::{BodyRef, Incarnation, Version};
 use backstay_segment::split_key;
 
-use crate::load::gather;
+use crate::load::{Opener, gather};
 use crate::table::up_to;
 use crate::{Partition, Result, Selection, View};
 
@@ -66,8 +66,9 @@ impl View {
         };
         let everything = Selection::default();
         let work = gather(&snapshot.inner, &snapshot.layers, *namespace, range, &everything, self.at()).await?;
+        let mut opener = Opener::default();
         for tenant in work.into_values() {
-            tenant.for_each_key(|key, versions| {
+            tenant.for_each_key(&mut opener, |key, versions| {
                 if let Some((found, id)) = split_key(key)
                     && found == *namespace
                     && range.contains(id)

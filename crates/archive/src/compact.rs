@@ -14,7 +14,7 @@ use backstay_segment::{Entry, PartBench, PartWriter, split_key};
 use bytes::Bytes;
 
 use crate::assemble::assemble;
-use crate::load::gather;
+use crate::load::{Opener, gather};
 use crate::merge::{State, fold_one, state_at};
 use crate::snapshot::{Layers, take_within};
 use crate::table::{Group, Op, OpTenant, Table};
@@ -155,8 +155,9 @@ async fn look_below_in(
     found: &mut HashMap<usize, Vec<Known>>,
 ) -> Result<()> {
     let work = gather(inner, layers, namespace, range, selection, Tick::MAX).await?;
+    let mut opener = Opener::default();
     for tenant in work.into_values() {
-        tenant.for_each_key(|key, versions| {
+        tenant.for_each_key(&mut opener, |key, versions| {
             let Some(number) = table.find(key) else { return Ok(()) };
             let group = &table.groups()[number];
             // A block may hold keys of the namespaces beside this one, whose other layers were not fetched.

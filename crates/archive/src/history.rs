@@ -6,7 +6,7 @@ use std::sync::Arc;
 use backstay_model::{Body, BodyRef, IdRange, Tick, Version};
 use backstay_segment::split_key;
 
-use crate::load::gather;
+use crate::load::{Opener, gather};
 use crate::merge::{fold_one, newest_first};
 use crate::snapshot::{Layers, Snapshot};
 use crate::{Error, Partition, Result, Selection};
@@ -82,8 +82,9 @@ impl Snapshot {
         let selected = |id: &[u8]| range.contains(id) && selection.has_id(id);
         let mut all = Versions::new();
         let work = gather(&self.inner, layers, *namespace, range, selection, through).await?;
+        let mut opener = Opener::default();
         for tenant in work.into_values() {
-            tenant.for_each_key(|key, bodies| {
+            tenant.for_each_key(&mut opener, |key, bodies| {
                 let Some((found, id)) = split_key(key) else { return Ok(()) };
                 if found == *namespace && selected(id) && bodies.iter().any(|(version, _)| inside(*version)) {
                     let bodies = bodies.iter().filter(|(version, _)| inside(*version));

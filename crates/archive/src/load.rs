@@ -103,12 +103,13 @@ impl TenantWork {
     /// Opens all blocks and hands each record's versions, newest first, to `sink`.
     pub fn for_each_key(
         &self,
+        opener: &mut Opener,
         mut sink: impl FnMut(&[u8], &[(backstay_model::Version, backstay_model::BodyRef<'_>)]) -> Result<()>,
     ) -> Result<()> {
         let mut opened = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             let segment_error = |error| Error::segment(&layer.run.path, error);
-            let mut opener = BlockOpener::new(&layer.run.header, &layer.key).map_err(segment_error)?;
+            let opener = opener.turn_to(layer).map_err(segment_error)?;
             let mut blocks = Vec::with_capacity(layer.blocks.len());
             for (number, sealed) in &layer.blocks {
                 let mut plain = Vec::new();
@@ -128,7 +129,22 @@ impl TenantWork {
     }
 }
 
+/// What opens blocks, made for the first of them: it is too dear to be made anew for every tenant.
+#[derive(Default)]
+pub(crate) struct Opener(Option<BlockOpener>);
+
+impl Opener {
+    fn turn_to(&mut self, layer: &SealedLayer) -> Result<&mut BlockOpener, backstay_segment::Error> {
+        match &mut self.0 {
+            Some(opener) => opener.turn_to(&layer.run.header, &layer.key)?,
+            None => self.0 = Some(BlockOpener::new(&layer.run.header, &layer.key)?),
+        }
+        Ok(self.0.as_mut().expect("it was made above"))
+    }
+}
+
 /// The records of a partition as of an instant.
+#[derive(Default)]
 pub struct Loaded {
     parts: Vec<(Tenant, RecordBatch)>,
     /// (part, record), ascending by record id.
@@ -144,6 +160,16 @@ impl Loaded {
             let (id, image) = batch.get(*record as usize).expect("the order was made from the parts");
             (tenant, id, image)
         })
+    }
+
+    /// The record with this id: its owner and image.
+    pub fn get(&self, id: &[u8]) -> Option<(&Tenant, &[u8])> {
+        let record = |(part, record): &(u32, u32)| {
+            let (tenant, batch) = self.parts.get(*part as usize)?;
+            batch.get(*record as usize).map(|(id, image)| (id, tenant, image))
+        };
+        let found = self.order.binary_search_by(|place| record(place).map(|(found, ..)| found).cmp(&Some(id))).ok()?;
+        self.order.get(found).and_then(record).map(|(_, tenant, image)| (tenant, image))
     }
 
     /// How many records.
@@ -183,7 +209,8 @@ pub(crate) struct Decoder {
 impl Decoder {
     /// Decodes everything in `work`, on all cores.
     pub fn decode(&self, work: &[TenantWork]) -> Result<Loaded> {
-        let decoded = parallel::map(work, |tenant| self.decode_tenant(tenant))?;
+        let decoded =
+            parallel::map_with(work, || Ok(Opener::default()), |opener, work| self.decode_tenant(opener, work))?;
         let mut digest = Digest::default();
         let mut parts = Vec::with_capacity(decoded.len());
         let mut matched = Vec::new();
@@ -202,18 +229,20 @@ impl Decoder {
         Ok(Loaded { parts, order, digest })
     }
 
-    fn decode_tenant(&self, work: &TenantWork) -> Result<Sink<'_>> {
-        let raw: usize = work
-            .layers
-            .iter()
-            .flat_map(|layer| layer.blocks.iter().map(|(number, _)| layer.page.blocks[*number].raw_len as usize))
-            .sum();
-        let batch = RecordBatch::with_capacity(raw);
+    fn decode_tenant(&self, opener: &mut Opener, work: &TenantWork) -> Result<Sink<'_>> {
+        let blocks = work.layers.iter().flat_map(|layer| layer.blocks.iter().map(move |(number, _)| (layer, *number)));
+        let raw = blocks.map(|(layer, number)| layer.page.blocks[number].raw_len as usize).sum();
+        // A few records by their ids take next to nothing of the blocks that hold them.
+        let batch = RecordBatch::with_capacity(if self.selection.ids.is_none() { raw } else { 0 });
         let mut out = Sink { decoder: self, batch, digest: Digest::default(), matched: Vec::new() };
         let mut overrides = self.tail.as_ref().map(|tail| Overrides::new(tail, self.namespace));
-        work.for_each_key(|key, versions| {
+        let mut picked = self.selection.ids.as_deref().map(|ids| Picked { ids, next: 0 });
+        work.for_each_key(opener, |key, versions| {
             let Some((namespace, id)) = split_key(key) else { return Ok(()) };
-            if namespace != self.namespace || !self.range.contains(id) || !self.selection.has_id(id) {
+            if namespace != self.namespace
+                || picked.as_mut().is_some_and(|picked| !picked.has(id))
+                || !self.range.contains(id)
+            {
                 return Ok(());
             }
             let group = overrides.as_mut().and_then(|overrides| overrides.find(key));
@@ -307,6 +336,20 @@ impl Sink<'_> {
     }
 }
 
+/// Walks the ids that are asked for beside the runs: both are ascending.
+struct Picked<'s> {
+    ids: &'s [Vec<u8>],
+    next: usize,
+}
+
+impl Picked<'_> {
+    /// True when this id is asked for. Ids must be offered in ascending order.
+    fn has(&mut self, id: &[u8]) -> bool {
+        self.next = first_not_below(self.next, self.ids.len(), |at| self.ids[at].as_slice() < id);
+        self.ids.get(self.next).is_some_and(|next| next == id)
+    }
+}
+
 /// Walks the tail table beside the runs: both are ascending by key.
 struct Overrides<'t> {
     tail: &'t TailView,
@@ -324,17 +367,43 @@ impl<'t> Overrides<'t> {
     fn find(&mut self, key: &[u8]) -> Option<(&'t TailView, usize)> {
         let tail = self.tail;
         let key_at = |at: usize| tail.table.key(&tail.table.groups()[at]);
-        let mut step = 1;
-        while self.next < self.end && key_at(self.next) < key {
-            let mut jump = self.next + step;
-            if jump < self.end && key_at(jump) < key {
-                step *= 2;
-            } else {
-                jump = self.next + 1;
-                step = 1;
-            }
-            self.next = jump;
-        }
+        self.next = first_not_below(self.next, self.end, |at| key_at(at) < key);
         (self.next < self.end && key_at(self.next) == key).then_some((tail, self.next))
+    }
+}
+
+/// The first position from `from` on that is not `below`, or `end`. It is near by as a rule: steps that grow lead beyond it,
+/// and halving finds it among what the last one skipped.
+fn first_not_below(from: usize, end: usize, below: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high, mut step) = (from, from, 1);
+    while high < end && below(high) {
+        low = high + 1;
+        high += step;
+        step *= 2;
+    }
+    high = high.min(end);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match below(middle) {
+            true => low = middle + 1,
+            false => high = middle,
+        }
+    }
+    low
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_found_wherever_it_is() {
+        for end in 0..70 {
+            for from in 0..=end {
+                for first in from..=end {
+                    assert_eq!(first_not_below(from, end, |at| at < first), first, "{from}..{end}");
+                }
+            }
+        }
     }
 }

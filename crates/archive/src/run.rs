@@ -55,6 +55,12 @@ impl Run {
         let at = (trailer.offset - end_offset) as usize;
         let mut sealed = end.get(at..at + trailer.len as usize).unwrap_or_default().to_vec();
         let directory = RunDirectory::open(&header, vault_key, &mut sealed).map_err(|e| Error::segment(&path, e))?;
+        // What stands before the index pages is blocks, and not worth its memory.
+        let pages = directory.tenants.iter().map(|tenant| tenant.index_offset).min().unwrap_or(end_offset);
+        if let Some(blocks) = pages.checked_sub(end_offset) {
+            end = Bytes::copy_from_slice(end.get(blocks as usize..).unwrap_or_default());
+            end_offset = pages;
+        }
         debug_assert!(size >= (HEADER_LEN + TRAILER_LEN) as u64);
         Ok(Run { path, header, directory, store: store.clone(), end, end_offset, pages: Mutex::default() })
     }

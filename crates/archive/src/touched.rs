@@ -5,7 +5,7 @@ use std::sync::Arc;
 use backstay_model::Tick;
 use backstay_segment::split_key;
 
-use crate::load::gather;
+use crate::load::{Opener, gather};
 use crate::snapshot::Snapshot;
 use crate::{Partition, Result, Selection};
 
@@ -23,8 +23,9 @@ impl Snapshot {
         let layers = self.layers.newer_than(after);
         let work = gather(&self.inner, &layers, *namespace, range, selection, through).await?;
         let mut ids: Vec<Vec<u8>> = Vec::new();
+        let mut opener = Opener::default();
         for tenant in work.into_values() {
-            tenant.for_each_key(|key, versions| {
+            tenant.for_each_key(&mut opener, |key, versions| {
                 let inside = |tick: Tick| after < tick && tick <= through;
                 if let Some((found, id)) = split_key(key)
                     && found == *namespace

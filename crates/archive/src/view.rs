@@ -6,7 +6,7 @@ use std::sync::Arc;
 use backstay_model::{Body, IdRange, Incarnation, InterpretError, NamespaceKind, Tenant, Tick, Version};
 use backstay_segment::split_key;
 
-use crate::load::{Decoder, Loaded, TenantWork, gather};
+use crate::load::{Decoder, Loaded, Opener, TenantWork, gather};
 use crate::merge::{State, fold_one, newest_first, state_at, with_tail};
 use crate::snapshot::{Layers, Snapshot};
 use crate::table::{Group, OpTenant, Table, up_to};
@@ -205,8 +205,9 @@ async fn corrected_by_scans(snapshot: &Snapshot, at: Tick, states: &[TailState])
         let end = table.namespace_groups(namespace).end;
         let numbers = (start..end).filter(|number| !matches!(states[*number], TailState::Untouched));
         let selection = ids_of(table, numbers);
+        let mut opener = Opener::default();
         for tenant in gather(&snapshot.inner, &scans, namespace, &IdRange::all(), &selection, at).await?.into_values() {
-            tenant.for_each_key(|key, versions| {
+            tenant.for_each_key(&mut opener, |key, versions| {
                 if let Some(number) = table.find(key).filter(|number| (start..end).contains(number))
                     && let Some(first) = table.ops(&table.groups()[number]).first()
                     && versions.iter().any(|(version, _)| version.tick <= at && *version > first.version)
@@ -287,8 +288,9 @@ async fn look_below(
         for range in layers.stretches(namespace).into_iter().filter(|range| selection.may_be_in(range)) {
             let work = gather(&snapshot.inner, layers, namespace, &range, &selection, at).await?;
             let mut below: BTreeMap<usize, Vec<(Version, Body)>> = BTreeMap::new();
+            let mut opener = Opener::default();
             for tenant in work.into_values() {
-                tenant.for_each_key(|key, versions| {
+                tenant.for_each_key(&mut opener, |key, versions| {
                     if let Some(number) = table.find(key).filter(|number| rest[..count].binary_search(number).is_ok())
                         && split_key(key).is_some_and(|(_, id)| range.contains(id))
                     {

@@ -26,6 +26,7 @@ use crate::proof::{LiveScope, read_back};
 use crate::{Error, Monitor, Phase, Proof, ProofScope, Result, Scope};
 
 pub(crate) mod ahead;
+mod changed;
 mod compare;
 mod fresh;
 mod order;

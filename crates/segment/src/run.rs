@@ -76,7 +76,7 @@ impl RunWriter {
     }
 }
 
-/// Opens blocks of one tenant in one run.
+/// Opens blocks of one tenant in one run, and then, with the same room to work in, those of another.
 pub struct BlockOpener {
     key: SegmentKey,
     decompressor: Decompressor<'static>,
@@ -86,11 +86,15 @@ pub struct BlockOpener {
 impl BlockOpener {
     /// For the blocks of the tenant of `tenant_key` in the run of `header`.
     pub fn new(header: &Header, tenant_key: &DataKey) -> Result<BlockOpener> {
-        let key = tenant_key
-            .segment_key(&header.scope(Purpose::TenantPart))
-            .map_err(|source| Error::Sealed { part: "block", source })?;
+        let key = part_key(header, tenant_key)?;
         let decompressor = Decompressor::new().map_err(|source| Error::Compression { part: "block", source })?;
         Ok(BlockOpener { key, decompressor, scratch: Vec::new() })
+    }
+
+    /// Turns to the blocks of the tenant of `tenant_key` in the run of `header`.
+    pub fn turn_to(&mut self, header: &Header, tenant_key: &DataKey) -> Result<()> {
+        self.key = part_key(header, tenant_key)?;
+        Ok(())
     }
 
     /// Opens and decompresses the block that stands at `index` among the tenant's blocks into `plain`, replacing what
@@ -101,4 +105,8 @@ impl BlockOpener {
             .map_err(|source| Error::Sealed { part: "block", source })?;
         inflate(&mut self.decompressor, "block", &self.scratch, u64::from(entry.raw_len), plain)
     }
+}
+
+fn part_key(header: &Header, tenant_key: &DataKey) -> Result<SegmentKey> {
+    tenant_key.segment_key(&header.scope(Purpose::TenantPart)).map_err(|source| Error::Sealed { part: "block", source })
 }

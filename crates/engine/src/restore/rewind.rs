@@ -5,19 +5,20 @@
 //! write guarded by the live record that was seen.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use backstay_archive::{Definition, Loaded, Selection};
-use backstay_model::{Tenant, Tick, crash_point};
+use backstay_model::{RecordBatch, Tick, crash_point};
+use backstay_seal::Digest;
 
 use crate::monitor::Meter;
 use crate::proof::LiveScope;
+use crate::restore::changed::{Between, Changed, Chunk};
 use crate::restore::room::Growth;
-use crate::restore::writer::{OwnedWrite, Writer};
+use crate::restore::writer::{OwnedWrite, Writer, Written};
 use crate::restore::{Job, Plan};
 use crate::{Phase, ProofScope, Result};
 
-/// How many live records are fetched at a time.
+/// How many records that were put off are read back at a time.
 const FETCH: usize = 2000;
 
 impl Job<'_> {
@@ -43,20 +44,21 @@ impl Job<'_> {
         let mut growth = Growth::default();
         let plan = self.walk_changes(definition, name, scope, now, Some(&mut writer), &mut growth).await?;
         let done = writer.finish(&|id| self.display_id(id)).await?;
-        self.report.written += done.written;
-        self.report.skipped += done.skipped;
+        self.note_written(done);
         if self.request.proof == ProofScope::Full {
             self.prove(name, scope).await?;
         } else {
-            let late: Vec<&[u8]> = writer.late().collect();
+            let late: Vec<Vec<u8>> = writer.late().map(<[u8]>::to_vec).collect();
             for ids in late.chunks(FETCH) {
-                self.read_back(ids, name, scope).await?;
+                let proved = self.read_back(ids, name, scope).await?;
+                self.note_proved(proved);
             }
         }
         Ok(plan)
     }
 
-    /// Looks at every record with a change since T, and with a writer writes what differs.
+    /// Looks at every record with a change since T, and with a writer writes what differs. While one chunk of records is
+    /// written, the next is fetched, and the one before is read back.
     async fn walk_changes(
         &mut self,
         definition: &Definition,
@@ -68,119 +70,122 @@ impl Job<'_> {
     ) -> Result<Plan> {
         let mut plan = Plan::default();
         let mut meter = Meter::new(self.monitor, Phase::Compare, None);
-        let view = self.view.clone();
-        let selection = self.selection().clone();
         let full_proof = self.request.proof == ProofScope::Full && writer.is_some();
-        for partition in view.partitions(definition.incarnation, &Selection::default()).await? {
+        let (view, selection) = (self.view.clone(), self.selection().clone());
+        let mut changed =
+            Changed::new(Between { view, now, selection, digest: full_proof }, definition.incarnation).await?;
+        let mut at_hand = changed.next(self.target, name).await?;
+        let mut before: Option<Chunk> = None;
+        while let Some((chunk, live)) = at_hand.take() {
             self.monitor.check()?;
-            if full_proof {
-                self.archive_digest.combine(view.load(&partition, &selection).await?.digest());
-            }
-            let ids = self.snapshot.touched(&partition, &selection, self.request.at, now).await?;
-            if ids.is_empty() {
+            let writes = self.plan_chunk(&chunk, &live, scope, &mut plan);
+            drop(live);
+            meter.add(chunk.ids().len() as u64, 0);
+            growth.add(&writes);
+            let Some(writer) = writer.as_deref_mut() else {
+                at_hand = changed.next(self.target, name).await?;
                 continue;
-            }
-            let by_id = Selection { ids: Some(Arc::new(ids.clone())), ..Selection::default() };
-            let then = view.load(&partition, &by_id).await?;
-            let then = by_record(&then);
-            for chunk in ids.chunks(FETCH) {
-                self.monitor.check()?;
-                let writes = self.plan_chunk(chunk, &then, name, scope, &mut plan).await?;
-                meter.add(chunk.len() as u64, 0);
-                growth.add(&writes);
-                let Some(writer) = writer.as_deref_mut() else { continue };
-                let display = |id: &[u8]| self.display_id(id);
-                let done = writer.carry_out(writes, &display).await?;
-                self.report.written += done.written;
-                self.report.skipped += done.skipped;
-                if !full_proof {
-                    self.prove_chunk(chunk, &then, name, scope, writer).await?;
-                }
-                crash_point("restore.partition-written");
-            }
+            };
+            let to_prove = before.take().map(|chunk| self.take_into_proof(&chunk, scope, writer));
+            let display = |id: &[u8]| self.display_id(id);
+            let (done, next, proved) = futures::join!(
+                writer.carry_out(writes, &display),
+                changed.next(self.target, name),
+                self.read_back(to_prove.as_deref().unwrap_or_default(), name, scope),
+            );
+            self.note_written(done?);
+            self.note_proved(proved?);
+            crash_point("restore.partition-written");
+            at_hand = next?;
+            before = Some(chunk).filter(|_| !full_proof);
         }
+        if let (Some(chunk), Some(writer)) = (before, writer) {
+            let to_prove = self.take_into_proof(&chunk, scope, writer);
+            let proved = self.read_back(&to_prove, name, scope).await?;
+            self.note_proved(proved);
+        }
+        self.archive_digest.combine(&changed.digest);
         Ok(plan)
     }
 
     /// Compares a chunk of records with the live ones.
-    async fn plan_chunk(
-        &mut self,
-        ids: &[Vec<u8>],
-        then: &BTreeMap<&[u8], (&Tenant, &[u8])>,
-        name: &str,
-        scope: &LiveScope,
-        plan: &mut Plan,
-    ) -> Result<Vec<OwnedWrite>> {
-        let wanted: Vec<&[u8]> = ids.iter().map(Vec::as_slice).collect();
-        let fetched = self.target.fetch(name, &wanted).await?;
-        let live: BTreeMap<&[u8], &[u8]> = fetched.iter().collect();
+    fn plan_chunk(&mut self, chunk: &Chunk, live: &RecordBatch, scope: &LiveScope, plan: &mut Plan) -> Vec<OwnedWrite> {
+        let live: BTreeMap<&[u8], &[u8]> = live.iter().collect();
         let mut scratch = String::new();
         let mut writes = Vec::new();
-        for id in ids {
+        for id in chunk.ids() {
             let now = live.get(id.as_slice()).copied();
-            match (self.wanted_image(id, then), now) {
-                (Wanted::Image(image), None) => {
-                    plan.insert += 1;
-                    writes.push(OwnedWrite::Insert { id: id.clone(), image: image.to_vec() });
+            match wanted_image(self.selection(), id, chunk.then()) {
+                Wanted::Image(image) => match now {
+                    None => {
+                        plan.insert += 1;
+                        writes.push(OwnedWrite::Insert { id: id.clone(), image: image.to_vec() });
+                    }
+                    Some(now) if image == now => plan.unchanged += 1,
+                    Some(now) => {
+                        plan.replace += 1;
+                        writes.push(OwnedWrite::Replace {
+                            id: id.clone(),
+                            expected: now.to_vec(),
+                            image: image.to_vec(),
+                        });
+                    }
+                },
+                Wanted::Nothing => {
+                    if let Some(now) = now.filter(|now| scope.has(id, now, &mut scratch)) {
+                        plan.delete += 1;
+                        writes.push(OwnedWrite::Delete { id: id.clone(), expected: now.to_vec() });
+                    }
                 }
-                (Wanted::Image(image), Some(now)) if image == now => plan.unchanged += 1,
-                (Wanted::Image(image), Some(now)) => {
-                    plan.replace += 1;
-                    writes.push(OwnedWrite::Replace { id: id.clone(), expected: now.to_vec(), image: image.to_vec() });
+                Wanted::NotSelected => {
+                    if now.is_some_and(|now| scope.has(id, now, &mut scratch)) {
+                        self.left.push(id.clone());
+                    }
                 }
-                (Wanted::Nothing, Some(now)) if scope.has(id, now, &mut scratch) => {
-                    plan.delete += 1;
-                    writes.push(OwnedWrite::Delete { id: id.clone(), expected: now.to_vec() });
-                }
-                (Wanted::NotSelected, Some(now)) if scope.has(id, now, &mut scratch) => self.left.push(id.clone()),
-                (Wanted::Nothing | Wanted::NotSelected, _) => {}
             }
         }
-        Ok(writes)
+        writes
     }
 
-    /// Takes a chunk into the proof; what was set aside is read back later.
-    async fn prove_chunk(
-        &mut self,
-        ids: &[Vec<u8>],
-        then: &BTreeMap<&[u8], (&Tenant, &[u8])>,
-        name: &str,
-        scope: &LiveScope,
-        writer: &Writer<'_>,
-    ) -> Result<()> {
-        let mut wanted: Vec<&[u8]> = Vec::with_capacity(ids.len());
-        for id in ids {
-            match self.wanted_image(id, then) {
+    /// Takes a chunk that was written into the archive's side of the proof. Returns what is to be read back for the
+    /// other: what was set aside is read back later.
+    fn take_into_proof(&mut self, chunk: &Chunk, scope: &LiveScope, writer: &Writer<'_>) -> Vec<Vec<u8>> {
+        let mut to_prove = Vec::with_capacity(chunk.ids().len());
+        for id in chunk.ids() {
+            match wanted_image(self.selection(), id, chunk.then()) {
                 Wanted::Image(image) => self.archive_digest.add(scope.namespace.0, id, image),
                 Wanted::Nothing => {}
                 Wanted::NotSelected => continue,
             }
             if !writer.is_late(id) {
-                wanted.push(id);
+                to_prove.push(id.clone());
             }
         }
-        self.read_back(&wanted, name, scope).await
+        to_prove
     }
 
-    /// Reads records back into the proof.
-    async fn read_back(&mut self, wanted: &[&[u8]], name: &str, scope: &LiveScope) -> Result<()> {
-        let (digest, count) = scope.digest(&self.target.fetch(name, wanted).await?);
+    /// Reads records back: their digest, and how many there are.
+    async fn read_back(&self, ids: &[Vec<u8>], name: &str, scope: &LiveScope) -> Result<(Digest, u64)> {
+        if ids.is_empty() {
+            return Ok((Digest::default(), 0));
+        }
+        let ids: Vec<&[u8]> = ids.iter().map(Vec::as_slice).collect();
+        Ok(scope.digest(&self.target.fetch(name, &ids).await?))
+    }
+
+    fn note_written(&mut self, done: Written) {
+        self.report.written += done.written;
+        self.report.skipped += done.skipped;
+    }
+
+    fn note_proved(&mut self, (digest, records): (Digest, u64)) {
         self.target_digest.combine(&digest);
-        self.read_back += count;
-        Ok(())
-    }
-
-    fn wanted_image<'r>(&self, id: &[u8], then: &BTreeMap<&[u8], (&Tenant, &'r [u8])>) -> Wanted<'r> {
-        wanted_image(self.selection(), id, then)
+        self.read_back += records;
     }
 }
 
-/// What a rewind of `selection` makes of the record with this id, by the records of `then`.
-pub(crate) fn wanted_image<'r>(
-    selection: &Selection,
-    id: &[u8],
-    then: &BTreeMap<&[u8], (&Tenant, &'r [u8])>,
-) -> Wanted<'r> {
+/// What a rewind of `selection` makes of the record with this id, by what was there `then`.
+pub(crate) fn wanted_image<'r>(selection: &Selection, id: &[u8], then: &'r Loaded) -> Wanted<'r> {
     match then.get(id) {
         // With shredded tenants about, what is not found may be there and unreadable.
         None if !selection.without.is_empty() => Wanted::NotSelected,
@@ -200,8 +205,4 @@ pub(crate) enum Wanted<'r> {
     Nothing,
     /// A record that was not selected: whatever stands there now is left alone.
     NotSelected,
-}
-
-pub(crate) fn by_record(loaded: &Loaded) -> BTreeMap<&[u8], (&Tenant, &[u8])> {
-    loaded.iter().map(|(tenant, id, image)| (id, (tenant, image))).collect()
 }

@@ -14,7 +14,7 @@ use super::Undoing;
 use crate::journal::RunNamespace;
 use crate::monitor::Meter;
 use crate::proof::LiveScope;
-use crate::restore::rewind::{Wanted, by_record, wanted_image};
+use crate::restore::rewind::{Wanted, wanted_image};
 use crate::restore::room::Growth;
 use crate::restore::writer::{OwnedWrite, Writer};
 use crate::{ConflictPolicy, Phase, Result};
@@ -93,9 +93,7 @@ impl Undoing<'_> {
         let by_id = Selection { ids: Some(Arc::new(since.keys().cloned().collect())), ..Selection::default() };
         let restored = Partition { namespace: definition.incarnation, range: partition.range.clone() };
         let then = self.then.load(&restored, &by_id).await?;
-        let then = by_record(&then);
         let earlier = before.load(partition, &by_id).await?;
-        let earlier = by_record(&earlier);
         let scope = self.live_scope(definition);
         let mut scratch = String::new();
         let mut rewritten = Vec::new();
@@ -105,7 +103,7 @@ impl Undoing<'_> {
                 Wanted::Nothing => None,
                 Wanted::NotSelected => continue,
             };
-            let mut prior = earlier.get(id.as_slice()).map(|(_, image)| image.to_vec());
+            let mut prior = earlier.get(&id).map(|(_, image)| image.to_vec());
             // What a restore deleted and inserted at one instant, to exchange unique values, it replaced.
             let history = self.snapshot.replay(&id, prior.clone(), versions)?;
             let instants = history.chunk_by(|a, b| a.version.tick == b.version.tick);

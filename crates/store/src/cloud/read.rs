@@ -63,7 +63,7 @@ impl Cloud {
             return Ok(vec![Bytes::new(); ranges.len()]);
         }
         let requests = join(ranges);
-        let reads = requests.iter().map(|request| self.read(path, Some(request.clone())));
+        let reads = requests.iter().cloned().map(|request| self.read(path, Some(request)));
         let read: Vec<Arrived> = futures::stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
         let size = read.iter().find_map(|arrived| arrived.size).unwrap_or(0);
         // Empty ranges are in no request.
