@@ -22,14 +22,14 @@ pub(crate) async fn plan(
     snapshot: &Snapshot,
     namespace: Incarnation,
     selection: &Selection,
-    at: Tick,
+    through: Tick,
 ) -> Result<Vec<Partition>> {
     let mut partitions = Vec::new();
     for stretch in snapshot.layers.stretches(namespace) {
         if !selection.may_be_in(&stretch) {
             continue;
         }
-        for range in cut(snapshot, namespace, stretch, selection, at).await? {
+        for range in cut(snapshot, namespace, stretch, selection, through).await? {
             partitions.push(Partition { namespace, range });
         }
     }
@@ -41,10 +41,10 @@ async fn cut(
     namespace: Incarnation,
     range: IdRange,
     selection: &Selection,
-    at: Tick,
+    through: Tick,
 ) -> Result<Vec<IdRange>> {
     let limit = snapshot.inner.limits().partition;
-    let runs: Vec<_> = snapshot.layers.relevant(namespace, &range, at).collect();
+    let runs: Vec<_> = snapshot.layers.relevant(namespace, &range, through).collect();
     if runs.iter().map(|run| run.info.raw_bytes).sum::<u64>() <= limit {
         return Ok(vec![range]);
     }

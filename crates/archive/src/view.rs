@@ -125,7 +125,17 @@ impl View {
 
     /// Cuts a namespace into stretches that can be loaded one at a time in bounded memory, ascending.
     pub async fn partitions(&self, namespace: Incarnation, selection: &Selection) -> Result<Vec<Partition>> {
-        crate::partition::plan(&self.snapshot, namespace, selection, self.at).await
+        self.partitions_through(namespace, selection, self.at).await
+    }
+
+    /// The same for whoever loads what has changed since as well, up to and with `through`.
+    pub async fn partitions_through(
+        &self,
+        namespace: Incarnation,
+        selection: &Selection,
+        through: Tick,
+    ) -> Result<Vec<Partition>> {
+        crate::partition::plan(&self.snapshot, namespace, selection, through.max(self.at)).await
     }
 
     /// The selected records of a partition, ascending by id.

@@ -42,6 +42,8 @@ use crate::pipe::Pipe;
 const REPLY: u64 = 4 << 20;
 /// More documents than this in one reply do not make it faster.
 const MOST_DOCUMENTS: u64 = 50_000;
+/// What room an encoded id is given; those of ObjectIds, numbers and UUIDs take less.
+const ID_LEN: usize = 20;
 
 /// How many documents of `average` bytes to ask for at once.
 pub(crate) fn reply_size(average: u64) -> u32 {
@@ -234,9 +236,10 @@ impl Scan {
     fn take(&mut self, reply: &RawBatch, batch: &mut RecordBatch) -> Result<()> {
         let reading = || format!("reading {}", self.name);
         let documents = reply.doc_slices().map_err(|_| unexpected_reply(&reading(), "cursor"))?;
-        // An array's own field names take about what the ids do.
+        // With room for the ids too: a batch that has to grow in the end is copied as a whole.
         let bytes = documents.as_bytes().len();
-        batch.reserve(bytes / usize::try_from(self.request.average.max(16)).unwrap_or(usize::MAX) + 16, bytes);
+        let records = bytes / usize::try_from(self.request.average.max(16)).unwrap_or(usize::MAX) + 16;
+        batch.reserve(records, bytes + records * ID_LEN);
         for document in documents {
             let document = document.ok().and_then(|value| value.as_document());
             let image = document.ok_or_else(|| unexpected_reply(&reading(), "batch"))?.as_bytes();

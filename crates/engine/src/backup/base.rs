@@ -2,8 +2,10 @@
 //! encoded, and the one before that stored.
 //!
 //! ```text
-//!   lanes ──▶ collect n+2 ──▶ encode n+1 (all cores) ──▶ store n (disk or network) ──▶ commit, in order
+//!   lanes ──▶ collect n+2 ──▶ encode n+1 (all cores) ──▶ store n (disk or network), commit n
 //! ```
+//!
+//! Disk and ledger are waited for only while something is being encoded.
 
 use std::sync::Arc;
 
@@ -100,8 +102,7 @@ impl BaseJob<'_> {
             }
         }
         self.hand_over(&mut writer, &mut belt).await?;
-        self.store_encoded(&mut belt).await?;
-        self.commit_stored(&mut belt).await
+        self.empty(&mut belt).await
     }
 
     /// Definitions are kept as of the tick from which the feed is held: changes after it are applied on top, and applying
@@ -175,31 +176,45 @@ impl BaseJob<'_> {
 
     /// Hands what was collected over to be encoded, once the segment before has been.
     async fn hand_over(&mut self, writer: &mut BaseWriter, belt: &mut Belt) -> Result<()> {
-        self.store_encoded(belt).await?;
+        let encoded = next_of(&mut belt.encoding).await?.flatten();
         belt.encoding.spawn(writer.encode());
-        Ok(())
+        self.store(encoded, belt).await
     }
 
-    /// Waits for the segment that is being encoded and has it stored, once the segment before has been committed.
-    async fn store_encoded(&mut self, belt: &mut Belt) -> Result<()> {
-        while let Some(encoded) = belt.encoding.join_next().await {
-            let encoded = encoded.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-            self.commit_stored(belt).await?;
-            if let Some(encoded) = encoded {
-                belt.storing.spawn(encoded.store());
-            }
-        }
-        Ok(())
+    /// Waits for everything that is on the belt.
+    async fn empty(&mut self, belt: &mut Belt) -> Result<()> {
+        let encoded = next_of(&mut belt.encoding).await?.flatten();
+        self.store(encoded, belt).await?;
+        self.note_stored(belt).await
     }
 
-    async fn commit_stored(&mut self, belt: &mut Belt) -> Result<()> {
-        while let Some(stored) = belt.storing.join_next().await {
-            let segment = stored.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    /// Has a segment stored and committed, once the one before has been.
+    async fn store(&mut self, encoded: Option<EncodedBase>, belt: &mut Belt) -> Result<()> {
+        let Some(encoded) = encoded else { return Ok(()) };
+        self.note_stored(belt).await?;
+        let vault = self.vault.clone();
+        belt.storing.spawn(async move {
+            let segment = encoded.store().await?;
             crash_point("backup.segment-stored");
-            self.report.stored_bytes += segment.info.bytes;
-            self.vault.commit(|_| Ok(vec![Fact::SegmentAdded(segment.info.clone())])).await?;
+            vault.commit(|_| Ok(vec![Fact::SegmentAdded(segment.info.clone())])).await?;
             crash_point("backup.segment-committed");
+            Ok(segment)
+        });
+        Ok(())
+    }
+
+    async fn note_stored(&mut self, belt: &mut Belt) -> Result<()> {
+        if let Some(segment) = next_of(&mut belt.storing).await? {
+            self.report.stored_bytes += segment.info.bytes;
         }
         Ok(())
+    }
+}
+
+/// Waits for a stage of the belt; `None` when nothing is in it.
+async fn next_of<T: 'static>(stage: &mut JoinSet<backstay_archive::Result<T>>) -> Result<Option<T>> {
+    match stage.join_next().await {
+        Some(done) => Ok(Some(done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)),
+        None => Ok(None),
     }
 }

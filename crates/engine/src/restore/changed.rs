@@ -74,7 +74,8 @@ pub(super) struct Changed {
 
 impl Changed {
     pub async fn new(between: Between, namespace: Incarnation) -> Result<Changed> {
-        let partitions = between.view.partitions(namespace, &Selection::default()).await?.into_iter();
+        let everything = Selection::default();
+        let partitions = between.view.partitions_through(namespace, &everything, between.now).await?.into_iter();
         let mut changed = Changed {
             between,
             partitions,

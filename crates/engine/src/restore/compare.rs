@@ -13,6 +13,43 @@ use crate::restore::writer::{OwnedWrite, Writer};
 use crate::restore::{Job, Plan};
 use crate::{Phase, Result};
 
+/// About how many bytes that differ are kept before they are written.
+const PORTION_LEN: usize = 16 << 20;
+
+/// What a part of a comparison found.
+#[derive(Default)]
+struct Portion {
+    /// Records to replace.
+    writes: Vec<OwnedWrite>,
+    /// Records that only the archive has.
+    missing: RecordBatch,
+    /// Records that only the target has.
+    extra: RecordBatch,
+    unchanged: u64,
+    bytes: usize,
+}
+
+impl Portion {
+    fn take(&mut self, pair: Pair<'_>) {
+        match pair {
+            Pair::Same { .. } => self.unchanged += 1,
+            Pair::Archived { id, image, .. } => {
+                self.bytes += id.len() + image.len();
+                self.missing.push(id, image);
+            }
+            Pair::Live { id, image } => {
+                self.bytes += id.len() + image.len();
+                self.extra.push(id, image);
+            }
+            Pair::Different { id, archived, live, .. } => {
+                let write = OwnedWrite::Replace { id: id.to_vec(), expected: live.to_vec(), image: archived.to_vec() };
+                self.bytes += write.bytes();
+                self.writes.push(write);
+            }
+        }
+    }
+}
+
 impl Job<'_> {
     pub(super) async fn compare(
         &mut self,
@@ -58,65 +95,61 @@ impl Job<'_> {
         let view = self.view.clone();
         for partition in view.partitions(definition.incarnation, &selection).await? {
             self.monitor.check()?;
-            let writes = self.plan_partition(&partition, name, scope, &mut plan, &mut meter).await?;
-            growth.add(&writes);
-            let Some(writer) = writer.as_deref_mut() else { continue };
-            let display = |id: &[u8]| self.display_id(id);
-            let done = writer.carry_out(writes, &display).await?;
-            self.report.written += done.written;
-            self.report.skipped += done.skipped;
-            crash_point("restore.partition-written");
+            let archived = view.load(&partition, &selection).await?;
+            self.archive_digest.combine(archived.digest());
+            let mut comparison = Comparison::new(&archived);
+            let mut portion = Portion::default();
+            let mut records = self.target.scan(name, &partition.range, scope.only_tenant(name)).await?;
+            let mut batch = RecordBatch::default();
+            let mut scratch = String::new();
+            let mut more = true;
+            while more {
+                self.monitor.check()?;
+                more = records.next(&mut batch).await?;
+                meter.add(batch.len() as u64, batch.bytes() as u64);
+                if self.request.scope.is_whole() {
+                    comparison.batch(&batch, &mut |pair| portion.take(pair));
+                } else {
+                    let mut meant = RecordBatch::with_capacity(batch.bytes());
+                    for (id, image) in batch.iter().filter(|(id, image)| scope.has(id, image, &mut scratch)) {
+                        meant.push(id, image);
+                    }
+                    comparison.batch(&meant, &mut |pair| portion.take(pair));
+                }
+                if portion.bytes >= PORTION_LEN {
+                    let portion = std::mem::take(&mut portion);
+                    self.write_portion(portion, &partition, name, &mut plan, writer.as_deref_mut(), growth).await?;
+                }
+            }
+            comparison.rest(&mut |pair| portion.take(pair));
+            self.write_portion(portion, &partition, name, &mut plan, writer.as_deref_mut(), growth).await?;
         }
         Ok(plan)
     }
 
-    async fn plan_partition(
+    /// Plans what was compared, and with a writer writes what differs.
+    async fn write_portion(
         &mut self,
+        portion: Portion,
         partition: &Partition,
         name: &str,
-        scope: &LiveScope,
         plan: &mut Plan,
-        meter: &mut Meter,
-    ) -> Result<Vec<OwnedWrite>> {
-        let archived = self.view.load(partition, self.selection()).await?;
-        self.archive_digest.combine(archived.digest());
-        let mut comparison = Comparison::new(&archived);
-        let mut writes: Vec<OwnedWrite> = Vec::new();
-        let mut missing = RecordBatch::default();
-        let mut extra = RecordBatch::default();
-        let mut unchanged = 0;
-        let mut sink = |pair: Pair<'_>| match pair {
-            Pair::Same { .. } => unchanged += 1,
-            Pair::Archived { id, image, .. } => missing.push(id, image),
-            Pair::Live { id, image } => extra.push(id, image),
-            Pair::Different { id, archived, live, .. } => {
-                writes.push(OwnedWrite::Replace { id: id.to_vec(), expected: live.to_vec(), image: archived.to_vec() });
-            }
-        };
-        let mut records = self.target.scan(name, &partition.range, scope.only_tenant(name)).await?;
-        let mut batch = RecordBatch::default();
-        let mut scratch = String::new();
-        let mut more = true;
-        while more {
-            self.monitor.check()?;
-            more = records.next(&mut batch).await?;
-            meter.add(batch.len() as u64, batch.bytes() as u64);
-            if self.request.scope.is_whole() {
-                comparison.batch(&batch, &mut sink);
-                continue;
-            }
-            let mut meant = RecordBatch::with_capacity(batch.bytes());
-            for (id, image) in batch.iter().filter(|(id, image)| scope.has(id, image, &mut scratch)) {
-                meant.push(id, image);
-            }
-            comparison.batch(&meant, &mut sink);
-        }
-        comparison.rest(&mut sink);
+        writer: Option<&mut Writer<'_>>,
+        growth: &mut Growth,
+    ) -> Result<()> {
+        let Portion { mut writes, missing, extra, unchanged, .. } = portion;
         plan.unchanged += unchanged;
         plan.replace += writes.len() as u64;
         self.plan_missing(&missing, name, plan, &mut writes).await?;
         self.plan_extra(partition, &extra, plan, &mut writes).await?;
-        Ok(writes)
+        drop((missing, extra));
+        growth.add(&writes);
+        let Some(writer) = writer else { return Ok(()) };
+        let done = writer.carry_out(writes, &|id| self.display_id(id)).await?;
+        self.report.written += done.written;
+        self.report.skipped += done.skipped;
+        crash_point("restore.partition-written");
+        Ok(())
     }
 
     /// Records that the selection lacks are inserted, unless they stand in the target outside of the selection.
