@@ -42,6 +42,7 @@ mod snapshot;
 mod table;
 mod tails;
 mod touched;
+mod unlocked;
 mod vault;
 mod verify;
 mod view;

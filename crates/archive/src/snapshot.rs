@@ -58,6 +58,11 @@ impl Layers {
         Layers { base, covers, deltas: state.delta_runs().map(reference).collect() }
     }
 
+    /// Every run.
+    pub fn all(&self) -> impl Iterator<Item = &RunRef> {
+        self.base.iter().chain(&self.deltas)
+    }
+
     /// Only these delta runs, and no base.
     pub fn only(deltas: Vec<RunRef>) -> Layers {
         Layers { deltas, ..Layers::default() }

@@ -112,3 +112,29 @@ fn a_shredded_tenant_is_gone_and_the_others_are_not() {
         assert!(refused["message"].as_str().is_some_and(|text| text.contains("shredded")), "{refused}");
     });
 }
+
+#[test]
+fn an_older_keyring_that_was_put_back_is_found_out() {
+    shop::runtime().block_on(async {
+        let Some(shop) = shop::open().await else { return };
+        shop.fill(1, 5).await;
+        shop.json(&["init"]);
+        shop.json(&["backup", "shop"]);
+        let keyring = shop.program.folder().join("backstay.keys");
+        let older = std::fs::read(&keyring).unwrap();
+        shop.orders().insert_one(doc! { "_id": "new", "tenant": "later" }).await.unwrap();
+        shop.json(&["capture", "shop", "--until", "now"]);
+        shop.json(&["compact", "shop"]);
+        let checks = |healthy: bool| {
+            let run = shop.run(&["doctor", "--json"]);
+            assert_eq!(run.code == 0, healthy, "{run:?}");
+            let checks = run.json()["checks"].clone();
+            checks.as_array().unwrap().iter().find(|check| check["check"] == "shop: keys").unwrap().clone()
+        };
+        assert_eq!(checks(true)["verdict"], "ok");
+        std::fs::write(&keyring, older).unwrap();
+        let found = checks(false);
+        assert!(found["verdict"] == "fail" && found["detail"].as_str().unwrap().contains("later"), "{found}");
+        assert!(found["hint"].as_str().unwrap().contains("older"), "{found}");
+    });
+}

@@ -99,6 +99,13 @@ fn an_oplog_that_rolled_over_is_a_gap_that_is_named_scanned_over_and_never_resto
                 shop.json(&["restore", "shop", "--at", edge, "--ns", "shop.*", "--into", &into.uri(), "--yes"]);
             assert_eq!(restored["proof"]["equal"], true, "{restored}");
         }
+        // The history of a record says that there is a gap in it, and where.
+        let history = shop.json(&["get", "shop", "shop.orders", "5", "--history"]);
+        let lines = history.as_array().unwrap();
+        let gap = lines.iter().position(|line| line["op"] == "gap").unwrap();
+        assert!(gap > 0 && lines[gap]["at"] == from && lines[gap]["resumes"] == to, "{history}");
+        assert!(lines[gap]["cause"].as_str().unwrap().contains("rolled over"), "{history}");
+
         let drift = shop.json(&["backup", "shop"]);
         assert_eq!(drift["drift"], 0, "{drift}");
         shop.json(&["verify", "shop", "--content"]);

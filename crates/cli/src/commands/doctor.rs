@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backstay_archive::Repository;
+use backstay_archive::{Repository, Vault};
 use backstay_model::{World, hex};
 use backstay_mongodb::MongoDeployment;
 use backstay_source::Source;
@@ -194,9 +194,28 @@ impl Findings {
                     };
                     self.fail(&check, &error.into());
                 }
+                self.keys(source, &vault).await;
             }
             Err(backstay_archive::Error::NoVault { .. }) => {
                 self.warn(&check, "nothing is backed up yet", format!("run backstay backup {}", source.name))
+            }
+            Err(error) => self.fail(&check, &error.into()),
+        }
+    }
+
+    /// Whether the keyring opens all that the archive holds.
+    async fn keys(&mut self, source: &SourceConfig, vault: &Vault) {
+        let check = format!("{}: keys", source.name);
+        match vault.tenants_without_keys().await {
+            Ok(tenants) if tenants.is_empty() => self.ok(&check, "the keyring opens every segment"),
+            Ok(tenants) => {
+                let names: Vec<&str> = tenants.iter().take(5).map(String::as_str).collect();
+                let more = tenants.len().saturating_sub(names.len());
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                let what =
+                    format!("the keyring lacks keys of {}{more}: their records cannot be read", names.join(", "));
+                let failure = Failure::new(Exit::WrongKey, what);
+                self.fail(&check, &failure.hint("is it an older copy of the keyring? put the newest one back"));
             }
             Err(error) => self.fail(&check, &error.into()),
         }

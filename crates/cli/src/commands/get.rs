@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use backstay_archive::{Partition, PastVersion, Selection, Snapshot};
-use backstay_model::{Body, IdRange, Incarnation, Tick, Version};
+use backstay_model::{Body, Gap, IdRange, Incarnation, Tick, Version};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -33,9 +33,15 @@ struct Found<'a> {
 struct VersionLine {
     at: String,
     at_time: String,
-    /// `image`: written whole, or read by a scan; `update`; `delete`; `drop`: with its namespace.
+    /// `image`: written whole, or read by a scan; `update`; `delete`; `drop`: with its namespace; `gap`: what happened to it
+    /// from here on is not known.
     op: &'static str,
     document: Option<Value>,
+    /// Of a gap: why there is one, and when it is known again what becomes of the record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resumes: Option<String>,
 }
 
 /// Shows it.
@@ -85,17 +91,43 @@ async fn history(context: &Context, args: &GetArgs, snapshot: &Snapshot, id: &[u
     if versions.is_empty() {
         return Err(missing(context, args, snapshot.through(), &versions));
     }
-    let lines = versions.iter().map(|past| line(snapshot, past)).collect::<Result<Vec<_>, Failure>>()?;
+    let mut lines = Vec::with_capacity(versions.len());
+    for past in &versions {
+        lines.push((past.version.tick, line(snapshot, past)?));
+    }
+    let first = versions.first().map_or(Tick::ZERO, |past| past.version.tick);
+    let gaps = snapshot.coverage().gaps;
+    lines.extend(gaps.iter().filter(|gap| gap.after >= first).map(|gap| (gap.after, gap_line(gap))));
+    // What was true up to a gap comes before it.
+    lines.sort_by_key(|(tick, _)| *tick);
     if context.output.is_json() {
+        let lines: Vec<&VersionLine> = lines.iter().map(|(_, line)| line).collect();
         context.output.json_line(&lines)?;
         return Ok(Exit::Done);
     }
-    for (past, line) in versions.iter().zip(&lines) {
-        let at = show(past.version.tick, context.now.time_zone());
-        let document = line.document.as_ref().map_or_else(String::new, |document| format!("  {document}"));
-        context.output.text(&format!("{at}  {}{document}", line.op))?;
+    let zone = context.now.time_zone();
+    for (tick, line) in &lines {
+        let mut text = format!("{}  {}", show(*tick, zone), line.op);
+        if let Some(document) = &line.document {
+            text.push_str(&format!("  {document}"));
+        }
+        if let Some(cause) = &line.cause {
+            text.push_str(&format!("  {cause}; what became of the record meanwhile shows when the gap ends"));
+        }
+        context.output.text(&text)?;
     }
     Ok(Exit::Done)
+}
+
+fn gap_line(gap: &Gap) -> VersionLine {
+    VersionLine {
+        at: gap.after.to_string(),
+        at_time: rfc3339(gap.after),
+        op: "gap",
+        document: None,
+        cause: Some(gap.cause.clone()),
+        resumes: gap.resumes.map(|tick| tick.to_string()),
+    }
 }
 
 /// A version of the record, or the drop of its namespace.
@@ -108,7 +140,8 @@ struct Past {
 fn line(snapshot: &Snapshot, past: &Past) -> Result<VersionLine, Failure> {
     let document = past.image.as_ref().map(|image| document(snapshot, image)).transpose()?;
     let tick = past.version.tick;
-    Ok(VersionLine { at: tick.to_string(), at_time: rfc3339(tick), op: past.op, document })
+    let (at, at_time) = (tick.to_string(), rfc3339(tick));
+    Ok(VersionLine { at, at_time, op: past.op, document, cause: None, resumes: None })
 }
 
 fn past(version: PastVersion) -> Past {
