@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use backstay_ledger::{Chain, Draft, Fact, Head, SegmentInfo, Shape, VaultState, Writer, commit_path, first_id, new_id, next_id};
+use backstay_ledger::{
+    Chain, Draft, Fact, Head, SegmentInfo, Shape, VaultState, Writer, commit_path, first_id, new_id, next_id,
+};
 use backstay_model::{Coverage, EntryBatch, Interpreter, Tick, World};
 use backstay_seal::{DataKey, KeyKind};
 use backstay_segment::{FORMAT, Header, TailWriter};
