@@ -405,7 +405,8 @@ impl Vault {
         let path = inner.segment_path(&header.segment);
         let encode = tokio::task::spawn_blocking(move || {
             let mut writer = TailWriter::new(&header, &inner.vault_key, LEVEL)?;
-            for batch in &batches {
+            // Each is let go as soon as it is in the writer.
+            for batch in batches {
                 for (visible, entry) in batch.iter() {
                     writer.push(visible, entry)?;
                 }

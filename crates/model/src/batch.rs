@@ -120,6 +120,21 @@ impl EntryBatch {
         self.entries.push((visible, start..self.data.len()));
     }
 
+    /// Adds an entry that `append` appends to the buffer it is given. A failure leaves the batch as it was.
+    pub fn push_with<E>(
+        &mut self,
+        visible: Tick,
+        append: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = self.data.len();
+        if let Err(error) = append(&mut self.data) {
+            self.data.truncate(start);
+            return Err(error);
+        }
+        self.entries.push((visible, start..self.data.len()));
+        Ok(())
+    }
+
     /// The entries, `(visible, raw)`.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (Tick, &[u8])> {
         self.entries.iter().map(|(visible, range)| (*visible, &self.data[range.clone()]))

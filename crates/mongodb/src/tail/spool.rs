@@ -39,6 +39,7 @@ pub(super) struct Spool {
     in_memory: usize,
     disk: Option<Disk>,
     scratch: Vec<u8>,
+    prefix: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -89,7 +90,7 @@ impl Strand {
 impl Spool {
     /// `folder` is where the file is made, once it is needed.
     pub(super) fn new(folder: PathBuf, budget: usize) -> Spool {
-        Spool { folder, budget, in_memory: 0, disk: None, scratch: Vec::new() }
+        Spool { folder, budget, in_memory: 0, disk: None, scratch: Vec::new(), prefix: Vec::new() }
     }
 
     /// True when strands hold more in memory than they should: the longest is to be spilled.
@@ -117,16 +118,19 @@ impl Spool {
         Ok(())
     }
 
-    /// Takes the oldest byte string into `out`, which is cleared first; false when there is none.
+    /// Takes the oldest byte string and appends it to `out`; false when there is none.
     pub(super) fn pop(&mut self, strand: &mut Strand, out: &mut Vec<u8>) -> Result<bool> {
-        out.clear();
         if strand.is_empty() {
             return Ok(false);
         }
-        self.take(strand, 4, out)?;
-        let len = out.first_chunk().map_or(0, |prefix| u32::from_le_bytes(*prefix));
-        out.clear();
-        self.take(strand, len as usize, out)?;
+        let mut prefix = std::mem::take(&mut self.prefix);
+        prefix.clear();
+        self.take(strand, 4, &mut prefix)?;
+        let len = prefix.first_chunk().map_or(0, |prefix| u32::from_le_bytes(*prefix)) as usize;
+        self.prefix = prefix;
+        // As much as was put in, and not more: what is read back was sealed here.
+        out.reserve(len);
+        self.take(strand, len, out)?;
         Ok(true)
     }
 

@@ -29,7 +29,6 @@ pub(super) struct Waiting {
     single: Option<Single>,
     singles: Strand,
     arrivals: u64,
-    scratch: Vec<u8>,
 }
 
 /// A transaction that has committed.
@@ -101,18 +100,19 @@ impl Waiting {
         }
         let Some(mut whole) = whole else { return Ok(()) };
         let visible = whole.key().0;
-        if spool.pop(&mut whole.get_mut().entries, &mut self.scratch)? {
-            batch.push(visible, &self.scratch);
+        let entries = &mut whole.get_mut().entries;
+        if !entries.is_empty() {
+            batch.push_with(visible, |data| spool.pop(entries, data).map(drop))?;
         }
         if whole.get().entries.is_empty() {
             whole.remove();
-            self.scratch = Vec::new();
         }
         Ok(())
     }
 
     fn next_single(&mut self, spool: &mut Spool) -> Result<()> {
         let Some(Single { mut raw, .. }) = self.single.take() else { return Ok(()) };
+        raw.clear();
         if spool.pop(&mut self.singles, &mut raw)? {
             let word = |at: usize| {
                 let bytes = raw.get(at * WORD..).and_then(|rest| rest.first_chunk());

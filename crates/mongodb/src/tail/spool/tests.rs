@@ -47,6 +47,7 @@ proptest! {
                 }
                 Deed::Pop(strand) => {
                     let (strand, expected) = &mut strands[strand];
+                    out.clear();
                     let popped = spool.pop(strand, &mut out).unwrap().then(|| out.clone());
                     prop_assert!(popped == expected.pop_front());
                 }
@@ -62,9 +63,11 @@ proptest! {
             let pages: u64 = strands.iter().map(|(strand, _)| strand.pages.len() as u64).sum();
             prop_assert_eq!(spool.disk.as_ref().map_or(0, |disk| disk.slots - disk.free.len() as u64), pages);
         }
+        out.clear();
         for (strand, expected) in &mut strands {
             while spool.pop(strand, &mut out).unwrap() {
                 prop_assert!(Some(&out) == expected.pop_front().as_ref());
+                out.clear();
             }
             prop_assert!(expected.is_empty() && strand.is_empty());
         }
@@ -104,6 +107,7 @@ fn room_in_the_file_is_used_again() {
         spool.push(&mut strand, &[&[7; 300_000]]).unwrap();
         spool.spill(&mut strand).unwrap();
         assert!(spool.pop(&mut strand, &mut out).unwrap() && out == [7; 300_000]);
+        out.clear();
     }
     assert_eq!(spool.disk.as_ref().unwrap().slots, 6);
     assert!(spool.pop(&mut old, &mut out).unwrap() && out == b"stays");
