@@ -342,7 +342,10 @@ impl fmt::Display for End {
 impl ObjectStore for End {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         if opts.mode != PutMode::Create {
-            return Err(Error::NotImplemented { operation: "writing over an object".into(), implementer: "wire".into() });
+            return Err(Error::NotImplemented {
+                operation: "writing over an object".into(),
+                implementer: "wire".into(),
+            });
         }
         let (path, bytes) = (location.to_string(), Bytes::from(payload));
         let late = || Straggler::Create(path.clone(), bytes.clone());

@@ -388,10 +388,7 @@ async fn first_backup(stage: &Stage) {
     }
     let base = writer.write().await.unwrap().unwrap();
     let (records, source_bytes) = (0, 0);
-    let done = vec![
-        Fact::SegmentAdded(base.info),
-        Fact::ScanCompleted { scan, consistent: at, records, source_bytes },
-    ];
+    let done = vec![Fact::SegmentAdded(base.info), Fact::ScanCompleted { scan, consistent: at, records, source_bytes }];
     vault.commit(|_| Ok(done.clone())).await.unwrap();
 }
 
