@@ -16,9 +16,9 @@ use bytes::Bytes;
 use crate::assemble::assemble;
 use crate::load::{Opener, gather};
 use crate::merge::{State, fold_one, state_at};
-use crate::snapshot::{Layers, take_within};
+use crate::snapshot::{Layers, RunRef, take_within};
 use crate::table::{Group, Op, OpTenant, Table};
-use crate::tails;
+use crate::tails::{self, Ordinals};
 use crate::vault::Inner;
 use crate::{Error, Result, Selection, Vault, parallel};
 
@@ -54,17 +54,27 @@ impl Vault {
         let tails: Vec<Arc<SegmentInfo>> = state.tails().filter(|tail| tail.last <= through).cloned().collect();
         let total = tails.len() as u64;
         let mut rest = tails.as_slice();
+        let mut ordinals = Ordinals::default();
+        let (mut facts, mut uncommitted) = (Vec::new(), Vec::new());
         while !rest.is_empty() {
             let (group, after) = rest.split_at(take_within(rest, self.inner.limits().tail_budget));
-            let layers = Layers::of(&self.inner, self.state().await.as_ref());
-            let mut facts: Vec<Fact> = group.iter().map(|tail| Fact::SegmentRemoved(tail.id)).collect();
-            if let Some(sorted) = sort_tails(&self.inner, &layers, group, interpreter).await? {
-                self.inner.store().create(&self.inner.segment_path(&sorted.info.id), sorted.file).await?;
+            let mut layers = Layers::of(&self.inner, self.state().await.as_ref());
+            layers.deltas.extend(uncommitted.iter().cloned());
+            facts.extend(group.iter().map(|tail| Fact::SegmentRemoved(tail.id)));
+            if let Some(sorted) = sort_tails(&self.inner, &layers, group, interpreter, &mut ordinals).await? {
+                let (info, path) = (Arc::new(sorted.info.clone()), self.inner.segment_path(&sorted.info.id));
+                self.inner.store().create(&path, sorted.file).await?;
                 crash_point("compact.run-stored");
+                uncommitted.push(RunRef { info, store: self.inner.store().clone(), path });
                 facts.push(Fact::SegmentAdded(sorted.info));
             }
-            self.commit(|_| Ok(facts.clone())).await?;
-            crash_point("compact.run-committed");
+            // Tails that share a tick are replaced together: without the first, the others' changes have no number.
+            if !tails::goes_on(group, after) {
+                self.commit(|_| Ok(facts.clone())).await?;
+                crash_point("compact.run-committed");
+                facts.clear();
+                uncommitted.clear();
+            }
             rest = after;
             progress(total - rest.len() as u64, total);
         }
@@ -84,14 +94,15 @@ enum FiledBody<'t> {
     Image(Vec<u8>),
 }
 
-/// Sorts the changes of `tails` into at most one run.
+/// Sorts the changes of `tails` into at most one run. `ordinals` goes on from the tails before these.
 pub(crate) async fn sort_tails(
     inner: &Arc<Inner>,
     layers: &Layers,
     tails: &[Arc<SegmentInfo>],
     interpreter: &dyn Interpreter,
+    ordinals: &mut Ordinals,
 ) -> Result<Option<Sorted>> {
-    let table = tails::read(inner, tails, &[], interpreter, Tick::MAX).await?;
+    let table = tails::read(inner, tails, &[], interpreter, Tick::MAX, ordinals).await?;
     if table.groups().is_empty() {
         return Ok(None);
     }

@@ -3,6 +3,8 @@
 use backstay_ledger::{Holder, utc};
 use backstay_model::{InterpretError, Tick};
 
+use crate::Duty;
+
 /// The result of an operation on the archive.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -74,28 +76,26 @@ pub enum Error {
     /// Somebody else works on the same thing.
     #[error("{0}")]
     Conflict(String),
-    /// A stream that was to be claimed is held by a process that was heard of lately.
-    #[error(
-        "`{stream}` is being captured by {holder} since {}, last heard of at {}",
-        utc(*since),
-        utc(*seen)
-    )]
+    /// What was to be claimed is held by a process that was heard of lately.
+    #[error("{duty} is held by {holder} since {}, last heard of at {}", utc(*since), utc(*seen))]
     Held {
-        /// The stream.
-        stream: String,
+        /// What it does.
+        duty: Duty,
         /// Who holds it.
         holder: Holder,
         /// Since when, in seconds since the Unix epoch.
         since: u64,
         /// When it last committed.
         seen: u64,
+        /// When it counts as gone, if nothing more is heard of it.
+        lapses: u64,
     },
-    /// Another process has claimed the stream of this one. What was committed before stays; nothing more can be.
-    #[error("`{stream}` was taken over by {holder} at {}: this process has stopped writing", utc(*since))]
+    /// Another process has claimed what this one did. What was committed before stays; nothing more can be.
+    #[error("{duty} was taken over by {holder} at {}: this process has stopped writing", utc(*since))]
     Fenced {
-        /// The stream.
-        stream: String,
-        /// Who holds it now.
+        /// What it did.
+        duty: Duty,
+        /// Who does it now.
         holder: Holder,
         /// Since when, in seconds since the Unix epoch.
         since: u64,
@@ -149,7 +149,7 @@ impl From<backstay_ledger::Error> for Error {
                 Error::Key { object: format!("the vault of `{vault}`"), source: no_key("signing key of this vault") }
             }
             backstay_ledger::Error::Fenced { stream, by } => {
-                Error::Fenced { stream, holder: by.holder.clone(), since: by.since }
+                Error::Fenced { duty: Duty::of(&stream), holder: by.holder.clone(), since: by.since }
             }
             error @ (backstay_ledger::Error::Overtaken { .. } | backstay_ledger::Error::Conflict { .. }) => {
                 Error::Conflict(error.to_string())

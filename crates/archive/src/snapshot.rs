@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::compact::sort_tails;
 use crate::run::Run;
 use crate::table::Table;
-use crate::tails;
+use crate::tails::{self, Ordinals};
 use crate::vault::Inner;
 use crate::view::{Unknown, View};
 use crate::{Error, Result};
@@ -151,6 +151,7 @@ impl Snapshot {
         let budget = inner.limits().tail_budget;
         let mut rest = tails.as_slice();
         let mut scratch = None;
+        let mut ordinals = Ordinals::default();
         while rest.iter().map(|tail| tail.raw_bytes).sum::<u64>() > budget && rest.len() > 1 {
             let count = take_within(rest, budget);
             let (group, after) = rest.split_at(count);
@@ -159,7 +160,7 @@ impl Snapshot {
                 None => Arc::clone(scratch.insert(Arc::new(scratch_folder(&inner)?))),
             };
             let store = Store::local(folder.path())?;
-            if let Some(sorted) = sort_tails(&inner, &layers, group, interpreter.as_ref()).await? {
+            if let Some(sorted) = sort_tails(&inner, &layers, group, interpreter.as_ref(), &mut ordinals).await? {
                 let path = inner.segment_path(&sorted.info.id);
                 store.create(&path, sorted.file).await?;
                 layers.deltas.push(RunRef { info: Arc::new(sorted.info), store: store.clone(), path });
@@ -167,7 +168,7 @@ impl Snapshot {
             rest = after;
         }
         let entries = ahead.as_ref().map_or(&[][..], |ahead| ahead.entries);
-        let table = tails::read(&inner, rest, entries, interpreter.as_ref(), through).await?;
+        let table = tails::read(&inner, rest, entries, interpreter.as_ref(), through, &mut ordinals).await?;
         Ok(Snapshot {
             inner,
             state,

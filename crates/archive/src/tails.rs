@@ -11,13 +11,14 @@ use crate::vault::Inner;
 use crate::{Error, Result};
 
 /// Reads `tails` (in stream order), and then the entries of `ahead`, which no tail holds yet, into a table, leaving out
-/// what became visible after `through`.
+/// what became visible after `through`. `ordinals` goes on from the tails before these.
 pub(crate) async fn read(
     inner: &Inner,
     tails: &[Arc<SegmentInfo>],
     ahead: &[EntryBatch],
     interpreter: &dyn Interpreter,
     through: Tick,
+    ordinals: &mut Ordinals,
 ) -> Result<Table> {
     let mut table = Table::default();
     for tail in tails {
@@ -28,7 +29,7 @@ pub(crate) async fn read(
             let why = "another segment stands under this name".to_owned();
             return Err(Error::Damaged { object: path, why });
         }
-        let mut ordinals = Ordinals::default();
+        let mut not_understood = None;
         let result = TailBlock::open_all(&file, inner.vault_key(), |block| {
             block
                 .for_each(|visible, entry| {
@@ -39,15 +40,18 @@ pub(crate) async fn read(
                 })
                 .map_err(|failure| match failure {
                     Failure::Segment(error) => error,
-                    Failure::Interpret(error) => ordinals.fail(error),
+                    // A segment's error cannot carry it; this one stops the reading.
+                    Failure::Interpret(error) => {
+                        not_understood = Some(error);
+                        backstay_segment::Error::Corrupt { part: "tail block", why: "an entry cannot be interpreted" }
+                    }
                 })
         });
-        if let Some(error) = ordinals.failure {
+        if let Some(error) = not_understood {
             return Err(Error::interpret(&path, error));
         }
         result.map_err(|error| Error::segment(&path, error))?;
     }
-    let mut ordinals = Ordinals::default();
     for (visible, entry) in ahead.iter().flat_map(EntryBatch::iter).take_while(|(visible, _)| *visible <= through) {
         let read = ordinals.read(entry, visible, interpreter, &mut table);
         read.map_err(|error| Error::interpret("the change feed", error))?;
@@ -56,12 +60,18 @@ pub(crate) async fn read(
     Ok(table)
 }
 
-/// Counts the changes of one tick over several entries: the entries of a transaction share a tick.
+/// True when the tick that `tails` end with goes on in the one that follows: changes are numbered through both, so that
+/// no commit may replace the one without the other.
+pub(crate) fn goes_on(tails: &[Arc<SegmentInfo>], following: &[Arc<SegmentInfo>]) -> bool {
+    matches!((tails.last(), following.first()), (Some(last), Some(next)) if last.last == next.first)
+}
+
+/// Counts the changes of one tick over several entries, and several tails: the entries of a transaction share a tick, and
+/// may be more than a tail holds.
 #[derive(Default)]
-struct Ordinals {
+pub(crate) struct Ordinals {
     visible: Tick,
     next: u32,
-    failure: Option<backstay_model::InterpretError>,
 }
 
 impl Ordinals {
@@ -79,12 +89,6 @@ impl Ordinals {
         let used = interpreter.changes(entry, visible, self.next, &mut |change| table.push(&change))?;
         self.next = self.next.saturating_add(used);
         Ok(())
-    }
-
-    /// Keeps an interpreter's failure, which a segment's error cannot carry, and stops the reading.
-    fn fail(&mut self, error: backstay_model::InterpretError) -> backstay_segment::Error {
-        self.failure = Some(error);
-        backstay_segment::Error::Corrupt { part: "tail block", why: "an entry cannot be interpreted" }
     }
 }
 

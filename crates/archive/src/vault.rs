@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use backstay_ledger::{Chain, Draft, Fact, Head, SegmentInfo, Shape, VaultState, Writer, commit_path, new_id};
+use backstay_ledger::{
+    Chain, Draft, Fact, Head, SegmentInfo, Shape, VaultState, Writer, commit_path, first_id, new_id, next_id,
+};
 use backstay_model::{Coverage, EntryBatch, Interpreter, Tick, World};
 use backstay_seal::{DataKey, KeyKind};
 use backstay_segment::{FORMAT, Header, TailWriter};
@@ -13,6 +15,7 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use crate::anchor::{Anchors, PACE_MS, hash_text};
+use crate::claim::Claims;
 use crate::keys::Keys;
 use crate::run::Run;
 use crate::snapshot::{Ahead, RunRef};
@@ -74,10 +77,14 @@ impl Inner {
 
     /// The header of a new segment: fresh id, which tells when it was begun, and fresh salt.
     pub fn new_header(&self, shape: backstay_segment::Shape) -> Header {
+        self.header_with(shape, new_id)
+    }
+
+    fn header_with(&self, shape: backstay_segment::Shape, id: impl FnOnce(u64, [u8; 10]) -> [u8; 16]) -> Header {
         let world = self.world();
         let mut random = [0; 10];
         world.fill(&mut random);
-        let segment = new_id(self.seen.load(Ordering::SeqCst), random);
+        let segment = id(self.seen.load(Ordering::SeqCst), random);
         Header { format: FORMAT, shape, vault: self.id, segment, salt: world.salt() }
     }
 
@@ -149,8 +156,8 @@ impl Drop for Inner {
 #[derive(Clone)]
 pub struct Vault {
     pub(crate) inner: Arc<Inner>,
-    /// The streams that this handle has claimed, and under which epoch.
-    pub(crate) claims: Arc<[(String, u64)]>,
+    /// What this handle and its clones have claimed.
+    pub(crate) claims: Arc<Claims>,
 }
 
 impl Vault {
@@ -324,7 +331,7 @@ impl Vault {
     pub async fn commit(&self, mut decide: impl FnMut(&VaultState) -> Result<Vec<Fact>>) -> Result<()> {
         self.commit_facts(|state| {
             let facts = decide(state)?;
-            Ok(if facts.is_empty() { facts } else { self.under_claims().chain(facts).collect() })
+            Ok(if facts.is_empty() { facts } else { [self.under_claims(), facts].concat() })
         })
         .await
     }
@@ -339,6 +346,11 @@ impl Vault {
         self.inner.saw(chain.state());
         self.inner.anchor_now_and_then(chain.state().head());
         done.map(drop)
+    }
+
+    /// Makes sure that the state is one of the chain, for whoever acts on it otherwise than by a commit.
+    pub(crate) async fn confirm(&self) -> Result<()> {
+        Ok(self.inner.chain.lock().await.confirm().await?)
     }
 
     /// Pins the newest state with all changes up to and with `through`.
@@ -361,15 +373,40 @@ impl Vault {
     /// Stores the entries of `batches` as one tail of `stream`; `None` when they hold none. The tail counts only once a
     /// commit names it.
     pub async fn write_tail(&self, stream: &str, batches: Vec<EntryBatch>) -> Result<Option<SegmentInfo>> {
+        let header = self.inner.new_header(backstay_segment::Shape::Tail);
+        self.write_tail_as(header, stream, batches).await
+    }
+
+    /// As [`Vault::write_tail`], for one of several tails that share a tick; `before` is the one before it. One commit must
+    /// name them all, and the last must end with that tick: changes are numbered through them.
+    pub async fn write_tail_part(
+        &self,
+        stream: &str,
+        batches: Vec<EntryBatch>,
+        before: Option<&SegmentInfo>,
+    ) -> Result<Option<SegmentInfo>> {
+        let header = self.inner.header_with(backstay_segment::Shape::Tail, |seen, random| match before {
+            None => first_id(seen, random),
+            Some(before) => next_id(&before.id, seen, random),
+        });
+        self.write_tail_as(header, stream, batches).await
+    }
+
+    async fn write_tail_as(
+        &self,
+        header: Header,
+        stream: &str,
+        batches: Vec<EntryBatch>,
+    ) -> Result<Option<SegmentInfo>> {
         if batches.iter().all(EntryBatch::is_empty) {
             return Ok(None);
         }
         let inner = Arc::clone(&self.inner);
-        let header = inner.new_header(backstay_segment::Shape::Tail);
         let path = inner.segment_path(&header.segment);
         let encode = tokio::task::spawn_blocking(move || {
             let mut writer = TailWriter::new(&header, &inner.vault_key, LEVEL)?;
-            for batch in &batches {
+            // Each is let go as soon as it is in the writer.
+            for batch in batches {
                 for (visible, entry) in batch.iter() {
                     writer.push(visible, entry)?;
                 }

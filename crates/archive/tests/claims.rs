@@ -3,7 +3,7 @@
 
 mod rig;
 
-use backstay_archive::{Error, Holder};
+use backstay_archive::{Duty, Error, Holder};
 use backstay_ledger::Fact;
 use rig::{NAME, Rig, STREAM, block_on};
 
@@ -12,7 +12,8 @@ fn a_second_claim_is_refused_and_taking_over_fences_the_first() {
     block_on(async {
         let rig = Rig::new(backstay_archive::Limits::default()).await;
         rig.begin().await;
-        let streams = [STREAM.to_owned()];
+        let duties = [Duty::Capture(STREAM.to_owned())];
+        let nobody = |_: &Holder| false;
         let holder = |process| Holder { host: "db1".into(), process, mark: 0 };
         let forward = |vault: &backstay_archive::Vault| {
             let (vault, at) = (vault.clone(), rig.toy.pass(1));
@@ -21,15 +22,17 @@ fn a_second_claim_is_refused_and_taking_over_fences_the_first() {
                 vault.commit(|_| Ok(vec![frontier.clone()])).await
             }
         };
-        let first = rig.vault.claim(&streams, &holder(1), false).await.unwrap();
+        let first = rig.vault.claim(&duties, &holder(1), nobody).await.unwrap();
         forward(&first).await.unwrap();
 
         let other = rig.repository.vault(NAME).await.unwrap();
-        match other.claim(&streams, &holder(2), false).await.map(drop) {
-            Err(Error::Held { stream, holder, .. }) => assert_eq!((stream.as_str(), holder.process), (STREAM, 1)),
+        match other.claim(&duties, &holder(2), nobody).await.map(drop) {
+            Err(Error::Held { duty, holder, lapses, seen, .. }) => {
+                assert_eq!((&duty, holder.process, lapses - seen), (&duties[0], 1, backstay_ledger::LEASE));
+            }
             other => panic!("{other:?}"),
         }
-        let second = other.claim(&streams, &holder(2), true).await.unwrap();
+        let second = other.claim(&duties, &holder(2), |held_by| held_by.process == 1).await.unwrap();
         forward(&second).await.unwrap();
         match forward(&first).await {
             Err(Error::Fenced { holder, .. }) => assert_eq!(holder.process, 2),
@@ -38,13 +41,48 @@ fn a_second_claim_is_refused_and_taking_over_fences_the_first() {
         first.release().await.unwrap();
         forward(&second).await.unwrap();
         second.release().await.unwrap();
-        let third = rig.vault.claim(&streams, &holder(3), false).await.unwrap();
+        let third = rig.vault.claim(&duties, &holder(3), nobody).await.unwrap();
         forward(&third).await.unwrap();
 
         // Silent for longer than a lease: anybody may take it.
         rig.world.advance_ms(backstay_ledger::LEASE * 1000);
-        other.claim(&streams, &holder(4), false).await.unwrap();
+        other.claim(&duties, &holder(4), nobody).await.unwrap();
         assert!(matches!(forward(&third).await, Err(Error::Fenced { .. })));
+    });
+}
+
+#[test]
+fn a_process_that_has_nothing_to_commit_keeps_its_claims() {
+    block_on(async {
+        let rig = Rig::new(backstay_archive::Limits::default()).await;
+        rig.begin().await;
+        let holder = |process| Holder { host: "db1".into(), process, mark: 0 };
+        let first = rig.vault.claim(&[Duty::Scan], &holder(1), |_| false).await.unwrap();
+        let other = rig.repository.vault(NAME).await.unwrap();
+        let commits = || async { rig.vault.refresh().await.unwrap().head().seq };
+        let before = commits().await;
+        for _ in 0..40 {
+            rig.world.advance_ms(10_000);
+            first.renew().await.unwrap();
+            let second = other.claim(&[Duty::Scan], &holder(2), |_| false).await;
+            assert!(matches!(second.map(drop), Err(Error::Held { .. })));
+        }
+        assert!(commits().await - before <= 8, "it says so every 50 seconds, not each time it is asked to");
+
+        // A capture is another matter, and takes the scan over where it needs to.
+        let capture = other.claim(&[Duty::Capture(STREAM.to_owned())], &holder(2), |_| false).await.unwrap();
+        capture.take_over(&Duty::Scan).await.unwrap();
+        assert!(matches!(first.renew().await, Ok(())), "it was heard of just now");
+        rig.world.advance_ms(60_000);
+        match first.renew().await {
+            Err(Error::Fenced { duty, holder, .. }) => assert_eq!((duty, holder.process), (Duty::Scan, 2)),
+            other => panic!("{other:?}"),
+        }
+        capture.give_back(&Duty::Scan).await.unwrap();
+        let third = rig.vault.claim(&[Duty::Scan], &holder(3), |_| false).await.unwrap();
+        capture.renew().await.unwrap();
+        third.release().await.unwrap();
+        capture.release().await.unwrap();
     });
 }
 

@@ -31,6 +31,8 @@ pub struct Installation {
     pub config: Config,
     /// The repository that it names.
     pub repository: Repository,
+    /// Where data is put off that does not fit in memory.
+    pub scratch: PathBuf,
 }
 
 impl Installation {
@@ -60,10 +62,10 @@ impl Installation {
         let keyring = Arc::new(open_keyring(&config)?);
         let (world, scratch) = (Arc::new(SystemWorld::new()), scratch(&context.environment));
         let repository = match to_verify {
-            false => Repository::open(store, &place, keyring, world, scratch).await?,
-            true => Repository::open_to_verify(store, &place, keyring, world, scratch).await?,
+            false => Repository::open(store, &place, keyring, world, scratch.clone()).await?,
+            true => Repository::open_to_verify(store, &place, keyring, world, scratch.clone()).await?,
         };
-        Ok(Installation { config, repository })
+        Ok(Installation { config, repository, scratch })
     }
 
     /// The vault of a source of the configuration.
@@ -81,7 +83,7 @@ impl Installation {
     /// As [`Installation::vault`] and [`connect`]; when the deployment is another one.
     pub async fn live(&self, name: &str) -> Result<(Vault, MongoDeployment), Failure> {
         let vault = self.vault(name).await?;
-        let deployment = connect(self.config.source(name)?).await?;
+        let deployment = connect(self.config.source(name)?, self.scratch.clone()).await?;
         let found = deployment.discover().await?.identity;
         let state = vault.state().await;
         let known = state.source();
@@ -131,17 +133,18 @@ impl Installation {
     }
 }
 
-/// Connects to a source.
+/// Connects to a source; `scratch` is the folder for what does not fit in memory.
 ///
 /// # Errors
 /// When its URI cannot be read, or the database refuses or does not answer.
-pub async fn connect(source: &SourceConfig) -> Result<MongoDeployment, Failure> {
+pub async fn connect(source: &SourceConfig, scratch: PathBuf) -> Result<MongoDeployment, Failure> {
     let Kind::Mongodb = source.kind;
     let options = Options {
         uri: source.uri.read()?.expose().to_owned(),
         include: source.include.iter().map(ToString::to_string).collect(),
         tenants: rules(source),
         read: ReadFrom::default(),
+        scratch: Some(scratch),
     };
     Ok(MongoDeployment::connect(options).await?)
 }
@@ -151,8 +154,8 @@ pub async fn connect(source: &SourceConfig) -> Result<MongoDeployment, Failure> 
 /// # Errors
 /// When the database refuses or does not answer.
 pub async fn connect_target(uri: &Secret, source: &SourceConfig) -> Result<MongoDeployment, Failure> {
-    let options =
-        Options { uri: uri.expose().to_owned(), include: Vec::new(), tenants: rules(source), read: ReadFrom::Primary };
+    let (uri, tenants) = (uri.expose().to_owned(), rules(source));
+    let options = Options { uri, tenants, read: ReadFrom::Primary, ..Options::default() };
     Ok(MongoDeployment::connect(options).await?)
 }
 

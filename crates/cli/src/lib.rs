@@ -20,6 +20,8 @@ pub mod config;
 pub mod confirm;
 pub mod environment;
 pub mod failure;
+pub mod holder;
+pub mod holding;
 pub mod installation;
 pub mod logging;
 pub mod output;

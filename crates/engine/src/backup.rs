@@ -18,7 +18,7 @@ mod ranges;
 use std::ops::Bound;
 use std::time::Duration;
 
-use backstay_archive::{BaseWriter, Repository, Vault};
+use backstay_archive::{BaseWriter, Duty, Repository, Vault};
 use backstay_ledger::{Fact, VaultState};
 use backstay_model::{IdRange, Incarnation, NamespaceKind, Protection, Tick, crash_point};
 use backstay_source::{Error as SourceError, Namespace, Source};
@@ -89,19 +89,33 @@ pub async fn backup(
 ) -> Result<(Vault, BackupReport)> {
     let topology = source.discover().await?;
     let vault = repository.vault_for(name, kind, &topology.identity).await?;
-    let state = vault.state().await;
-    let first = state.completed_scans().is_empty();
-    if !first || state.protection().is_some() {
-        take_up(&vault, source).await?;
-    }
-    let report = scan(&vault, source, options, monitor, first).await?;
+    let report = backup_into(&vault, source, options, monitor).await?;
     Ok((vault, report))
 }
 
-/// Scans the source over an open gap, and closes it.
+/// Brings the base image of `source` in its vault up to date, under the claims of this handle.
+pub async fn backup_into(
+    vault: &Vault,
+    source: &dyn Source,
+    options: BackupOptions,
+    monitor: &Monitor,
+) -> Result<BackupReport> {
+    let state = vault.state().await;
+    let first = state.completed_scans().is_empty();
+    if !first || state.protection().is_some() {
+        take_up(vault, source).await?;
+    }
+    scan(vault, source, options, monitor, first).await
+}
+
+/// Scans the source over an open gap, and closes it. Whatever scan was going on when the gap opened counts for nothing
+/// any more, so whoever is at it is fenced.
 pub(crate) async fn scan_over_gap(vault: &Vault, source: &dyn Source, monitor: &Monitor) -> Result<()> {
+    vault.take_over(&Duty::Scan).await?;
     let first = vault.state().await.completed_scans().is_empty();
-    scan(vault, source, BackupOptions::default(), monitor, first).await.map(drop)
+    let scanned = scan(vault, source, BackupOptions::default(), monitor, first).await.map(drop);
+    let given_back = vault.give_back(&Duty::Scan).await;
+    scanned.and(given_back.map_err(Error::from))
 }
 
 /// Scans the source. When the feed rolls over beneath the scan, that is a gap like any other, and the scan begins anew.
@@ -127,9 +141,10 @@ async fn scan(
                 }
             }
             Err(Error::Archive(error)) => {
-                return Err(Error::Archive(match begun {
-                    Some(scan) if was_ended_by_another(vault, scan).await => taken_over(vault),
-                    _ => error,
+                return Err(Error::Archive(match (error, begun) {
+                    (error @ backstay_archive::Error::Fenced { .. }, _) => error,
+                    (_, Some(scan)) if was_ended_by_another(vault, scan).await => taken_over(vault),
+                    (error, _) => error,
                 }));
             }
             done => return done,

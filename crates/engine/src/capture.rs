@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Each commit carries the tail and the frontier together, so that a change is either behind the frontier and held, or
-//! ahead of it and read again. Two captures of one source do no harm: whoever commits second finds the frontier moved,
+//! ahead of it and read again. What shares a tick and is more than a tail holds (a large transaction) is stored in several
+//! tails, which one commit names together with the frontier behind them: until then they are files that nobody knows. Two captures of one source do no harm: whoever commits second finds the frontier moved,
 //! drops what it collected, and goes on from there.
 //!
 //! Before anything is followed, what the configuration protects is taken up; see [`crate::protection`].
@@ -154,6 +155,7 @@ async fn follow(
                     meter: &mut meter,
                     frontier,
                     in_flight: JoinSet::new(),
+                    parts: Parts::default(),
                     committed: (0, 0),
                 };
                 let followed = follower.follow(tail).await;
@@ -239,9 +241,22 @@ enum Progress {
     Overtaken,
 }
 
-/// A tail that was stored, or none when there was nothing to store, the frontier to commit with it, and how many entries
-/// of how many bytes it holds.
-type Stored = Result<(Option<SegmentInfo>, Frontier, (u64, u64)), backstay_archive::Error>;
+/// A tail that was stored, or none when there was nothing to store, and what belongs to it.
+struct Stored {
+    tail: Option<SegmentInfo>,
+    /// The frontier to commit with it; `None` when its last tick goes on in the next tail.
+    frontier: Option<Frontier>,
+    /// How many entries of how many bytes it holds.
+    held: (u64, u64),
+}
+
+/// Tails that wait for the rest of their tick.
+#[derive(Default)]
+struct Parts {
+    tails: Vec<SegmentInfo>,
+    /// Entries and bytes in them.
+    held: (u64, u64),
+}
 
 struct Follower<'a> {
     vault: &'a Vault,
@@ -254,36 +269,68 @@ struct Follower<'a> {
     meter: &'a mut Meter,
     /// The newest frontier that this follower has committed.
     frontier: Frontier,
-    /// The tail that is being stored, and the frontier to commit with it.
-    in_flight: JoinSet<Stored>,
+    /// The tail that is being stored.
+    in_flight: JoinSet<Result<Stored, backstay_archive::Error>>,
+    /// The tails before it that no commit names yet.
+    parts: Parts,
     /// Entries and bytes that this follower has committed; what another was faster with is not among them.
     committed: (u64, u64),
+}
+
+/// Entries that are in memory, to be stored as one tail.
+struct Held {
+    batches: Vec<EntryBatch>,
+    bytes: usize,
+    /// When the first of them came, or when the ones before were stored, in the world's milliseconds.
+    since: u64,
+}
+
+impl Held {
+    fn add(&mut self, batch: EntryBatch, now: u64) {
+        if batch.is_empty() {
+            return;
+        }
+        if self.batches.is_empty() {
+            self.since = now;
+        }
+        self.bytes += batch.bytes();
+        self.batches.push(batch);
+    }
+
+    fn take(&mut self, now: u64) -> Vec<EntryBatch> {
+        (self.bytes, self.since) = (0, now);
+        std::mem::take(&mut self.batches)
+    }
 }
 
 impl Follower<'_> {
     async fn follow(&mut self, mut tail: Box<dyn Tail>) -> Result<Progress> {
         let world = self.vault.repository().world().clone();
         let tick_ms = u64::try_from(self.options.tick.as_millis()).unwrap_or(u64::MAX);
-        let mut held: Vec<EntryBatch> = Vec::new();
-        let mut held_bytes = 0;
-        let mut held_since = world.elapsed_ms();
+        let mut held = Held { batches: Vec::new(), bytes: 0, since: world.elapsed_ms() };
         let mut reached = self.frontier;
+        // The last tick of what is held goes on in the next batch; some of it is stored.
+        let (mut continues, mut in_parts) = (false, false);
         loop {
             let mut batch = EntryBatch::default();
             let next = tail.next(&mut batch).await;
             if next.is_ok() {
-                // A transaction that was open already when this follower began may reach back further; its entries are
-                // looked up again by whoever resumes, so the ledger's position need not move back.
-                let resume = batch.resume.max(self.frontier.resume);
-                reached = Frontier { through: batch.through.max(reached.through), resume };
-                self.meter.add(batch.len() as u64, batch.bytes() as u64);
-                held_bytes += batch.bytes();
-                if !batch.is_empty() {
-                    if held.is_empty() {
-                        held_since = world.elapsed_ms();
+                if batch.continues && !continues {
+                    // What came before need not wait for it.
+                    if !self.commit_in_flight().await? {
+                        return Ok(Progress::Overtaken);
                     }
-                    held.push(batch);
+                    self.store(held.take(world.elapsed_ms()), Some(reached));
                 }
+                continues = batch.continues;
+                if !continues {
+                    // A transaction that was open already when this follower began may reach back further; its entries are
+                    // looked up again by whoever resumes, so the ledger's position need not move back.
+                    let resume = batch.resume.max(self.frontier.resume);
+                    reached = Frontier { through: batch.through.max(reached.through), resume };
+                }
+                self.meter.add(batch.len() as u64, batch.bytes() as u64);
+                held.add(batch, world.elapsed_ms());
             }
             // As soon as it is stored: a source that falls silent must not keep it from being restorable.
             if let Some(stored) = self.in_flight.try_join_next()
@@ -294,15 +341,23 @@ impl Follower<'_> {
             let finished = next.is_err()
                 || self.monitor.is_cancelled()
                 || self.until.is_some_and(|until| until <= reached.through);
-            let age = world.elapsed_ms().saturating_sub(held_since);
-            let due = if held.is_empty() { age >= IDLE_COMMIT_MS } else { age >= tick_ms || held_bytes >= TAIL_LEN };
-            if finished || due {
+            let age = world.elapsed_ms().saturating_sub(held.since);
+            let due = match held.batches.is_empty() {
+                true => age >= IDLE_COMMIT_MS,
+                false => age >= tick_ms || held.bytes >= TAIL_LEN,
+            };
+            // The last tail of a tick ends with it.
+            if finished || due || (in_parts && !continues) {
                 if !self.commit_in_flight().await? {
                     return Ok(Progress::Overtaken);
                 }
-                self.store(std::mem::take(&mut held), reached);
-                held_bytes = 0;
-                held_since = world.elapsed_ms();
+                match continues {
+                    // Half of a tick is nothing; it is read again.
+                    true if finished => {}
+                    true => self.store(held.take(world.elapsed_ms()), None),
+                    false => self.store(held.take(world.elapsed_ms()), Some(reached)),
+                }
+                in_parts = continues;
             }
             if finished {
                 let won = self.commit_in_flight().await?;
@@ -312,13 +367,21 @@ impl Follower<'_> {
         }
     }
 
-    /// Starts storing a tail.
-    fn store(&mut self, batches: Vec<EntryBatch>, frontier: Frontier) {
+    /// Starts storing a tail. Without a frontier it waits for what it is a part of.
+    fn store(&mut self, batches: Vec<EntryBatch>, frontier: Option<Frontier>) {
         let (vault, stream) = (self.vault.clone(), self.stream.to_owned());
         let held = batches
             .iter()
             .fold((0, 0), |(entries, bytes), batch| (entries + batch.len() as u64, bytes + batch.bytes() as u64));
-        self.in_flight.spawn(async move { Ok((vault.write_tail(&stream, batches).await?, frontier, held)) });
+        let before = self.parts.tails.last().cloned();
+        let in_parts = frontier.is_none() || before.is_some();
+        self.in_flight.spawn(async move {
+            let tail = match in_parts {
+                true => vault.write_tail_part(&stream, batches, before.as_ref()).await?,
+                false => vault.write_tail(&stream, batches).await?,
+            };
+            Ok(Stored { tail, frontier, held })
+        });
     }
 
     /// Waits for the tail that is being stored and commits it; false when another process moved the frontier.
@@ -330,10 +393,15 @@ impl Follower<'_> {
     }
 
     /// Commits a tail that was stored; false when another process moved the frontier.
-    async fn commit(&mut self, stored: Result<Stored, JoinError>) -> Result<bool> {
-        let (tail, reached, held) = stored.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    async fn commit(&mut self, stored: Result<Result<Stored, backstay_archive::Error>, JoinError>) -> Result<bool> {
+        let stored = stored.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        let Stored { tail, frontier, held } = stored;
         crash_point("capture.tail-stored");
-        if tail.is_none() && reached == self.frontier {
+        self.parts.tails.extend(tail);
+        self.parts.held = (self.parts.held.0 + held.0, self.parts.held.1 + held.1);
+        let Some(reached) = frontier else { return Ok(true) };
+        let Parts { tails, held } = std::mem::take(&mut self.parts);
+        if tails.is_empty() && reached == self.frontier {
             return Ok(true);
         }
         let (stream, expected, protection) = (self.stream, self.frontier, self.protection);
@@ -344,7 +412,7 @@ impl Follower<'_> {
                 if !won {
                     return Ok(Vec::new());
                 }
-                let mut facts: Vec<Fact> = tail.iter().cloned().map(Fact::SegmentAdded).collect();
+                let mut facts: Vec<Fact> = tails.iter().cloned().map(Fact::SegmentAdded).collect();
                 let Frontier { through, resume } = reached;
                 facts.push(Fact::Frontier { stream: stream.to_owned(), through, resume });
                 Ok(facts)

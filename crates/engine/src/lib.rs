@@ -26,7 +26,7 @@ mod scan;
 mod scope;
 mod undo;
 
-pub use backup::{BackupOptions, BackupReport, backup};
+pub use backup::{BackupOptions, BackupReport, backup, backup_into};
 pub use capture::{CaptureOptions, CaptureReport, Until, capture};
 pub use diff::{Difference, DifferenceKind, diff};
 pub use error::{Error, Result};

@@ -135,7 +135,15 @@ impl Chain<Writer> {
         }
     }
 
-    /// Makes sure that the chain goes on from our commit `seq`, if it goes on at all.
+    /// Makes sure that the newest commit that was read is one of the chain, and not one that was made in the place of another
+    /// that had vanished: whoever acts on the state otherwise than by a commit upon it must ask. [`Error::Beside`].
+    pub async fn confirm(&self) -> Result<()> {
+        let head = self.state.head();
+        self.look_beyond(head.seq, &head.hash).await
+    }
+
+    /// Makes sure that the chain goes on from the commit `seq`, if it goes on at all. What a listing shows in the midst of
+    /// others' commits may have holes, so the next commit is asked for by its name.
     async fn look_beyond(&self, seq: u64, ours: &Hash) -> Result<()> {
         let object = commit_path(&self.name, seq);
         let listed = self.store.list_after(&chain_prefix(&self.name), &object).await?;
@@ -143,13 +151,14 @@ impl Chain<Writer> {
             return Ok(());
         };
         let beside = |why| Err(Error::Beside { object: object.clone(), why });
-        let follower = commit_path(&self.name, next);
-        if next != seq + 1 {
-            return beside(format!("{follower} is there, but nothing between"));
-        }
-        match fetch(&self.store, &follower).await?.skeleton.prev == *ours {
-            true => Ok(()),
-            false => beside(format!("{follower} was made upon another commit")),
+        let follower = commit_path(&self.name, seq + 1);
+        match fetch(&self.store, &follower).await {
+            Ok(follower) if follower.skeleton.prev == *ours => Ok(()),
+            Ok(_) => beside(format!("{follower} was made upon another commit")),
+            Err(Error::Missing { .. }) => {
+                beside(format!("{} is there, but nothing between", commit_path(&self.name, next)))
+            }
+            Err(error) => Err(error),
         }
     }
 

@@ -20,6 +20,24 @@ pub fn new_id(seen: u64, random: [u8; 10]) -> Id {
     id
 }
 
+/// The id of the first of several segments whose order shows in their ids: [`next_id`] has room above it.
+pub fn first_id(seen: u64, mut random: [u8; 10]) -> Id {
+    random[0] &= 0x7F;
+    new_id(seen, random)
+}
+
+/// An id above `before`, for the next segment in an order that shows in the ids, and as hard to guess as 48 bits are. There
+/// is room for two thousand million of them.
+pub fn next_id(before: &Id, seen: u64, random: [u8; 10]) -> Id {
+    if seen > born(before) {
+        return first_id(seen, random);
+    }
+    let mut step = [0; 16];
+    let [.., a, b, c, d, e, f] = random;
+    step[10..].copy_from_slice(&[a, b, c, d, e, f]);
+    u128::from_be_bytes(*before).saturating_add(1).saturating_add(u128::from_be_bytes(step)).to_be_bytes()
+}
+
 /// The newest commit that the segment's writer had seen when it drew the id.
 pub fn born(id: &Id) -> u64 {
     let mut when = [0; 8];
@@ -39,5 +57,16 @@ mod tests {
             assert_eq!(born(&new_id(seq, [0xFF; 10])), seq);
         }
         assert!(new_id(255, [0xFF; 10]) < new_id(256, [0; 10]));
+    }
+
+    #[test]
+    fn ids_in_an_order_ascend_and_tell_when_they_were_begun() {
+        let mut id = first_id(7, [0xFF; 10]);
+        for (number, random) in [[0; 10], [0xFF; 10], [1; 10]].into_iter().cycle().take(100_000).enumerate() {
+            let seen = if number < 99_999 { 7 } else { 9 };
+            let next = next_id(&id, seen, random);
+            assert!(next > id && born(&next) == seen, "{next:?} after {id:?}");
+            id = next;
+        }
     }
 }

@@ -106,6 +106,14 @@ pub struct Skeleton {
     pub name: Option<String>,
 }
 
+impl Skeleton {
+    /// Reads the public part of the commit that is these bytes, for whoever has no key. Nothing vouches for it but that
+    /// the object is whole: [`verify_chain`](crate::verify_chain) checks signatures. `object` is its path.
+    pub fn read(object: &str, bytes: &Bytes) -> Result<Skeleton> {
+        Ok(Commit::parse(object, bytes)?.skeleton)
+    }
+}
+
 /// What a new commit is made of, but for the randomness.
 pub(crate) struct Parts<'a> {
     pub(crate) vault: Id,

@@ -46,7 +46,7 @@ mod verify;
 mod wire;
 
 pub use append::Draft;
-pub use birth::{born, new_id};
+pub use birth::{born, first_id, new_id, next_id};
 pub use chain::{Chain, Reader, Writer};
 pub use claim::{Claim, Holder, LEASE};
 pub use commit::{FORMAT, Hash, Id, ObjectRef, Skeleton};

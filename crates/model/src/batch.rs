@@ -91,8 +91,9 @@ impl RecordBatch {
 
 /// Raw entries of a change feed, in the order in which they became visible.
 ///
-/// An entry of a transaction is handed over only when the transaction commits, and then carries the tick of the commit,
-/// so that a batch is whole in itself.
+/// An entry of a transaction is handed over only when the transaction commits, and then carries the tick of the commit.
+/// What shares a tick may be more than fits in memory: then it comes in several batches, all but the last of which
+/// [continue](EntryBatch::continues).
 #[derive(Debug, Default, Clone)]
 pub struct EntryBatch {
     data: Vec<u8>,
@@ -101,6 +102,9 @@ pub struct EntryBatch {
     pub through: Tick,
     /// Where a new reader must start to see everything after `through`: at or before it when a transaction is open.
     pub resume: Tick,
+    /// The next batch begins with more of the last entry's tick, and ends with it or continues. Nothing of that tick may
+    /// count before all of it has come.
+    pub continues: bool,
 }
 
 impl EntryBatch {
@@ -114,6 +118,21 @@ impl EntryBatch {
         let start = self.data.len();
         self.data.extend_from_slice(entry);
         self.entries.push((visible, start..self.data.len()));
+    }
+
+    /// Adds an entry that `append` appends to the buffer it is given. A failure leaves the batch as it was.
+    pub fn push_with<E>(
+        &mut self,
+        visible: Tick,
+        append: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = self.data.len();
+        if let Err(error) = append(&mut self.data) {
+            self.data.truncate(start);
+            return Err(error);
+        }
+        self.entries.push((visible, start..self.data.len()));
+        Ok(())
     }
 
     /// The entries, `(visible, raw)`.
@@ -136,7 +155,7 @@ impl EntryBatch {
         self.data.len()
     }
 
-    /// Empties the batch and keeps its memory; `through` and `resume` stay.
+    /// Empties the batch and keeps its memory; all but the entries stays.
     pub fn clear(&mut self) {
         self.data.clear();
         self.entries.clear();

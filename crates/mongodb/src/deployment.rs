@@ -1,5 +1,6 @@
 //! The façade: one deployment, as the contracts see it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -29,6 +30,9 @@ pub struct Options {
     pub tenants: Vec<Rule>,
     /// Which member to read from.
     pub read: ReadFrom,
+    /// The folder for transactions that are too large for memory while they are open, sealed and without a name; the
+    /// system's temporary folder when `None`.
+    pub scratch: Option<PathBuf>,
 }
 
 /// A replica set. Cheap to clone: all clones share one client.
@@ -37,6 +41,7 @@ pub struct MongoDeployment {
     connection: Connection,
     interpreter: Arc<MongoInterpreter>,
     protection: Protection,
+    scratch: PathBuf,
 }
 
 impl MongoDeployment {
@@ -53,7 +58,8 @@ impl MongoDeployment {
         let rules = Rules::compile(options.tenants).map_err(wrong)?;
         let interpreter = Arc::new(MongoInterpreter::new(include, rules));
         let connection = Connection::open(&options.uri, options.read).await?;
-        Ok(MongoDeployment { connection, interpreter, protection })
+        let scratch = options.scratch.unwrap_or_else(std::env::temp_dir);
+        Ok(MongoDeployment { connection, interpreter, protection, scratch })
     }
 
     /// The same deployment, with whose records are whose as it was while `protection` held.
@@ -61,8 +67,8 @@ impl MongoDeployment {
     /// # Errors
     /// [`Error::Configuration`] when `protection` cannot be made sense of.
     pub fn as_protected_by(&self, protection: &Protection) -> Result<MongoDeployment> {
-        let (connection, protection) = (self.connection.clone(), protection.clone());
-        Ok(MongoDeployment { connection, interpreter: past(&protection)?, protection })
+        let (connection, protection, scratch) = (self.connection.clone(), protection.clone(), self.scratch.clone());
+        Ok(MongoDeployment { connection, interpreter: past(&protection)?, protection, scratch })
     }
 }
 
@@ -134,7 +140,8 @@ impl Source for MongoDeployment {
     }
 
     async fn tail(&self, start: Start) -> Result<Box<dyn Tail>> {
-        Ok(Box::new(OplogTail::start(self.connection.clone(), Arc::clone(&self.interpreter), start).await?))
+        let (connection, interpreter) = (self.connection.clone(), Arc::clone(&self.interpreter));
+        Ok(Box::new(OplogTail::start(connection, interpreter, start, self.scratch.clone()).await?))
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   local.oplog.rs ──▶ Pipe ──▶ sieve (is it wanted?) ──▶ assemble (is it visible yet?) ──▶ EntryBatch
-//!      to the majority point      skip what is not          buffer open transactions
-//!                                  included
+//!      to the majority point      skip what is not          put off open transactions       of bounded size
+//!                                  included                     │      ▲
+//!                                                              spool (beyond memory: a file)
 //! ```
 //!
 //! - Only entries that a majority holds are read: none is rolled back later.
@@ -18,7 +19,10 @@ mod assemble;
 mod chain;
 mod follow;
 mod sieve;
+mod spool;
+mod waiting;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +33,7 @@ use mongodb::raw_batch_cursor::RawBatch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use self::assemble::{Assembler, Outcome};
+use self::assemble::{Assembler, Bounds, Chain, Key, Outcome};
 use self::follow::{Opened, open};
 use self::sieve::Sieve;
 use crate::connect::Connection;
@@ -54,8 +58,8 @@ pub(crate) struct OplogTail {
     /// The tick of the last entry that was read.
     position: Tick,
     feed: Feed,
-    /// The reply that came when the feed was opened.
-    first: Option<RawBatch>,
+    /// A reply that is not used up: the one that came when the feed was opened, or what did not go into a batch.
+    unread: Option<RawBatch>,
 }
 
 enum Feed {
@@ -75,24 +79,40 @@ impl OplogTail {
         connection: Connection,
         interpreter: Arc<MongoInterpreter>,
         start: Start,
+        scratch: PathBuf,
     ) -> Result<OplogTail> {
         let opened = open(&connection, start.resume).await?;
         let mut tail = OplogTail {
             sieve: Sieve::new(interpreter),
-            assembler: Assembler::new(start),
+            assembler: Assembler::new(start, Bounds::default(), scratch),
             position: start.resume,
             feed: Feed::Open(opened.pipe),
-            first: Some(opened.first),
+            unread: Some(opened.first),
             connection,
         };
         for prepared in chain::prepared(&tail.connection, start.resume).await? {
-            let chain = chain::fetch(&tail.connection, prepared.last, start.resume).await?;
-            tail.assembler.adopt(prepared.key, chain);
+            tail.adopt(prepared.key, prepared.last).await?;
         }
         Ok(tail)
     }
 
-    async fn take(&mut self, reply: &RawBatch, batch: &mut EntryBatch) -> Result<()> {
+    /// Fetches what came before the position of a transaction, up to its entry at `last`.
+    async fn adopt(&mut self, key: Key, last: Tick) -> Result<()> {
+        let trace = chain::trace(&self.connection, last, self.position).await?;
+        let mut chain = Chain { before: trace.before, prepared: trace.prepared, ..Chain::default() };
+        for at in trace.pieces {
+            let piece = chain::piece(&self.connection, at).await;
+            if let Err(error) = piece.and_then(|piece| self.assembler.keep(&mut chain, &piece)) {
+                self.assembler.discard(chain);
+                return Err(error);
+            }
+        }
+        self.assembler.adopt(key, chain);
+        Ok(())
+    }
+
+    /// Reads the entries of a reply; false when the batch is full before its end.
+    async fn take(&mut self, reply: &RawBatch, batch: &mut EntryBatch) -> Result<bool> {
         let wrong = || unexpected_reply(FOLLOWING, "cursor");
         let documents = reply.doc_slices().map_err(|_| wrong())?;
         batch.reserve(documents.as_bytes().len());
@@ -104,13 +124,15 @@ impl OplogTail {
             }
             if self.sieve.keeps(&entry) {
                 while let Outcome::Missing { key, last } = self.assembler.accept(&entry, raw, self.position, batch)? {
-                    let chain = chain::fetch(&self.connection, last, self.position).await?;
-                    self.assembler.adopt(key, chain);
+                    self.adopt(key, last).await?;
                 }
             }
             self.position = entry.ts;
+            if self.assembler.is_behind() {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn reopen(&self, pause: Duration, lost: Instant) -> Feed {
@@ -125,8 +147,8 @@ impl OplogTail {
 
     /// Waits a while for the next reply. `None`: nothing came yet.
     async fn reply(&mut self) -> Result<Option<RawBatch>> {
-        if let Some(first) = self.first.take() {
-            return Ok(Some(first));
+        if let Some(unread) = self.unread.take() {
+            return Ok(Some(unread));
         }
         match std::mem::replace(&mut self.feed, Feed::Lost) {
             Feed::Lost => {
@@ -186,8 +208,13 @@ impl OplogTail {
 impl Tail for OplogTail {
     async fn next(&mut self, batch: &mut EntryBatch) -> Result<()> {
         batch.clear();
-        if let Some(reply) = self.reply().await? {
-            self.take(&reply, batch).await?;
+        self.assembler.release(batch)?;
+        if batch.is_empty()
+            && let Some(reply) = self.reply().await?
+            && !self.take(&reply, batch).await?
+        {
+            // What was read of it is behind the position, and passed over the next time.
+            self.unread = Some(reply);
         }
         self.assembler.finish(self.position, batch);
         Ok(())
@@ -200,7 +227,8 @@ impl Tail for OplogTail {
 pub fn fuzz(entries: &[&[u8]]) {
     let start = Start { resume: Tick::ZERO, through: Tick::new(1, 0) };
     let mut sieve = Sieve::new(Arc::new(MongoInterpreter::default()));
-    let mut assembler = Assembler::new(start);
+    let bounds = Bounds { memory: 64, batch: 128 };
+    let mut assembler = Assembler::new(start, bounds, std::env::temp_dir());
     let (mut position, mut batch, mut through) = (start.resume, EntryBatch::default(), start.through);
     for raw in entries {
         let Ok(entry) = header(raw) else { continue };
@@ -209,14 +237,21 @@ pub fn fuzz(entries: &[&[u8]]) {
         }
         if sieve.keeps(&entry) {
             while let Ok(Outcome::Missing { key, .. }) = assembler.accept(&entry, raw, position, &mut batch) {
-                assembler.adopt(key, assemble::Chain { before: position, ..Default::default() });
+                assembler.adopt(key, Chain { before: position, ..Chain::default() });
             }
         }
         position = entry.ts;
-        assembler.finish(position, &mut batch);
-        assert!(batch.through >= through && batch.resume <= position);
-        assert!(batch.iter().all(|(visible, _)| visible > start.through));
-        through = batch.through;
-        batch.clear();
+        loop {
+            assembler.finish(position, &mut batch);
+            assert!(batch.through >= through && batch.resume <= position);
+            assert!(batch.iter().all(|(visible, _)| visible > start.through));
+            through = batch.through;
+            batch.clear();
+            if !assembler.is_behind() {
+                break;
+            }
+            assembler.release(&mut batch).expect("what was put off comes back");
+            assert!(!batch.is_empty(), "it moves on");
+        }
     }
 }

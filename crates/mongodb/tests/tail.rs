@@ -41,14 +41,26 @@ impl Journal {
         deployment.tail(Start { resume: self.resume, through: self.through }).await
     }
 
+    /// Takes a batch, or as many as share a tick: half of one is nothing.
     async fn step(&mut self, tail: &mut dyn Tail) -> backstay_source::Result<()> {
-        let mut batch = EntryBatch::default();
-        tail.next(&mut batch).await?;
-        for (visible, entry) in batch.iter() {
-            assert!(visible > self.through, "{visible} was handed over already: {}", self.through);
+        let (mut batch, mut whole) = (EntryBatch::default(), Vec::new());
+        loop {
+            tail.next(&mut batch).await?;
+            assert!(batch.bytes() < 40 << 20, "a batch of {} bytes", batch.bytes());
+            for (visible, entry) in batch.iter() {
+                assert!(visible > self.through, "{visible} was handed over already: {}", self.through);
+                whole.push((visible, entry.to_vec()));
+            }
+            if !batch.continues {
+                break;
+            }
+            let goes_on = whole.last().expect("something goes on").0;
+            assert!(batch.through < goes_on && batch.resume < goes_on, "{goes_on} counts before it is whole");
+        }
+        for (visible, entry) in whole {
             assert!(visible <= batch.through, "{visible} is above {}", batch.through);
             assert!(self.entries.last().is_none_or(|(last, _)| *last <= visible), "out of order");
-            self.entries.push((visible, entry.to_vec()));
+            self.entries.push((visible, entry));
         }
         assert!(batch.through >= self.through);
         (self.through, self.resume) = (batch.through, batch.resume);

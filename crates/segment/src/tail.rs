@@ -86,19 +86,24 @@ impl TailWriter {
         self.compressor
             .compress_to_buffer(&self.block, &mut self.scratch)
             .map_err(|source| Error::Compression { part: "tail block", source })?;
+        let raw_len = self.block.len() as u64;
+        self.block.clear();
+        // What an entry larger than a block took is given back.
+        self.block.shrink_to(TAIL_BLOCK_LEN);
         self.sealer
             .seal(TAIL_BLOCK, &mut self.scratch)
             .map_err(|source| Error::Sealed { part: "tail block", source })?;
         self.directory.blocks.push(TailBlockEntry {
             offset: self.bytes.len() as u64,
             sealed_len: self.scratch.len() as u64,
-            raw_len: self.block.len() as u64,
+            raw_len,
             entries: self.in_block,
             first: self.first.to_u64(),
             last: self.last.to_u64(),
         });
         self.bytes.extend_from_slice(&self.scratch);
-        self.block.clear();
+        self.scratch.clear();
+        self.scratch.shrink_to(2 * TAIL_BLOCK_LEN);
         self.in_block = 0;
         Ok(())
     }

@@ -49,6 +49,14 @@ pub enum Error {
         /// What the database answered.
         why: String,
     },
+    /// What does not fit in memory cannot be put off to the scratch folder of this machine.
+    #[error("{what}: {why}")]
+    Scratch {
+        /// What was to be put off, and where.
+        what: String,
+        /// Why it cannot.
+        why: String,
+    },
     /// The configuration of the source cannot work.
     #[error("{what}: {why}")]
     Configuration {

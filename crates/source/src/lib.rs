@@ -9,8 +9,8 @@
 //! ```
 //!
 //! An adapter implements [`Source`] to be protected and [`Target`] to be restored into; its
-//! [`Interpreter`](backstay_model::Interpreter) explains its bytes to the archive. Adapters know no archive, no key and
-//! no file. Record ids are memcomparable bytes whose order equals the order in which the database scans.
+//! [`Interpreter`](backstay_model::Interpreter) explains its bytes to the archive. Adapters know no archive, no
+//! key of one, and no file but a nameless one for what does not fit in memory. Record ids are memcomparable bytes whose order equals the order in which the database scans.
 
 mod error;
 mod protect;

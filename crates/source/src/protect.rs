@@ -141,6 +141,7 @@ pub trait Records: Send {
 #[async_trait]
 pub trait Tail: Send {
     /// Fills `batch` (cleared first) with what came next. Returns within about a second even when nothing came, with
-    /// an empty batch whose `through` may still have moved.
+    /// an empty batch whose `through` may still have moved. A batch fits in memory, whatever the source did: what shares a
+    /// tick comes in as many as it takes ([`EntryBatch::continues`]).
     async fn next(&mut self, batch: &mut EntryBatch) -> Result<()>;
 }

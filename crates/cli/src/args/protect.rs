@@ -11,6 +11,8 @@ use super::values::{Sample, Until};
 The first backup reads everything. A later one reads everything again, stores only what differs from the \
 archive, and reports the difference as drift. A backup that was stopped goes on where it was.
 
+One backup of a source runs at a time: a second one ends with exit code 11. A capture may run beside it.
+
 It reads no faster than the source bears: the source's section `pace` in the configuration sets a limit, how long the \
 users of the source may wait for their writes, and the hours of the day in which it is scanned.")]
 pub struct BackupArgs {
@@ -19,6 +21,9 @@ pub struct BackupArgs {
     /// Scan at once, whatever pace.off_peak says
     #[arg(long, env = "BACKSTAY_NOW", hide_env_values = true, value_parser = switch())]
     pub now: bool,
+    /// Go on in place of the process that is scanning the source now, and keep it from writing any more
+    #[arg(long, env = "BACKSTAY_TAKE_OVER", hide_env_values = true, value_parser = switch())]
+    pub take_over: bool,
 }
 
 /// `backstay capture`
@@ -31,13 +36,19 @@ Examples:
 
 Capture starts where the last one stopped; nothing is lost or doubled in between, even after a crash. When \
 the source no longer holds the changes that are missing, the gap is recorded with its cause, the source is \
-scanned again, and capture goes on.")]
+scanned again, and capture goes on.
+
+One capture follows a source at a time: a second one ends with exit code 11 and names the process that holds it; \
+if that one no longer runs, the second goes on in its place. With --until it may run beside one that follows.")]
 pub struct CaptureArgs {
     /// A source of the configuration
     pub source: String,
     /// Stop once the archive is complete up to here: now, or a time
     #[arg(long, value_name = "now|TIME", env = "BACKSTAY_UNTIL", hide_env_values = true, allow_hyphen_values = true)]
     pub until: Option<Until>,
+    /// Go on in place of the process that captures the source now, and keep it from writing any more
+    #[arg(long, env = "BACKSTAY_TAKE_OVER", hide_env_values = true, value_parser = switch())]
+    pub take_over: bool,
 }
 
 /// `backstay verify`

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backstay_engine::{BackupOptions, BackupReport, Paced, backup};
+use backstay_archive::Duty;
+use backstay_engine::{BackupOptions, BackupReport, Paced, backup_into};
 use backstay_model::{Span, Tick};
+use backstay_source::Source;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::Context;
 use crate::args::BackupArgs;
 use crate::failure::{Exit, Failure};
+use crate::holding::{claim, hold};
 use crate::installation::{Installation, connect};
 use crate::output::{bytes, count, duration};
 use crate::time::{rfc3339, show};
@@ -37,26 +40,21 @@ struct Summary<'a> {
 /// Backs up.
 ///
 /// # Errors
-/// When the source or the repository fails; what was committed stays.
+/// When another backup is going on, or the source or the repository fails; what was committed stays.
 pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit, Failure> {
     let started = Instant::now();
     let installation = Installation::open(context).await?;
     let source = installation.config.source(&args.source)?;
     let watch = context.watch();
     let pace = source.pace.pace(args.now, context.now.time_zone());
-    let deployment = Arc::new(connect(source).await?);
+    let deployment = Arc::new(connect(source, installation.scratch.clone()).await?);
     let paced = Paced::new(deployment, pace, watch.monitor(), installation.world());
-    let done = backup(
-        &installation.repository,
-        &args.source,
-        &paced,
-        source.kind.name(),
-        BackupOptions::default(),
-        watch.monitor(),
-    )
-    .await;
+    let identity = paced.discover().await?.identity;
+    let vault = installation.repository.vault_for(&args.source, source.kind.name(), &identity).await?;
+    let vault = claim(&vault, &[Duty::Scan], args.take_over).await?;
+    let done = hold(&vault, backup_into(&vault, &paced, BackupOptions::default(), watch.monitor())).await;
     drop(watch);
-    let (vault, report) = done?;
+    let report = done?;
     let spans = vault.coverage().await.spans();
     let earliest = spans.first().map_or(report.at, |span| span.from);
     let elapsed = started.elapsed();

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use backstay_archive::Duty;
 use backstay_engine::{CaptureOptions, CaptureReport, Paced, Until, capture};
+use backstay_source::Source;
 use serde::Serialize;
 
 use super::Context;
 use crate::args::{self, CaptureArgs};
 use crate::failure::{Exit, Failure};
+use crate::holding::{claim, hold};
 use crate::installation::Installation;
 use crate::output::{bytes, count, duration};
 use crate::time::{Moment, rfc3339, show};
@@ -28,7 +31,7 @@ struct Summary<'a> {
 /// Follows until told to stop.
 ///
 /// # Errors
-/// When there is no base yet, or the source or the repository fails; what was committed stays.
+/// When there is no base yet, another process follows the source, or the source or the repository fails; what was committed stays.
 pub async fn run(context: &Context, args: &CaptureArgs) -> Result<Exit, Failure> {
     let started = Instant::now();
     let until = match &args.until {
@@ -41,6 +44,14 @@ pub async fn run(context: &Context, args: &CaptureArgs) -> Result<Exit, Failure>
     };
     let installation = Installation::open(context).await?;
     let (vault, deployment) = installation.live(&args.source).await?;
+    // Whoever ends by itself catches up beside whoever follows, and keeps nobody out.
+    let claimed = match until == Until::Cancelled || args.take_over {
+        true => {
+            let duties: Vec<Duty> = deployment.discover().await?.streams.into_iter().map(Duty::Capture).collect();
+            Some(claim(&vault, &duties, args.take_over).await?)
+        }
+        false => None,
+    };
     if until == Until::Cancelled && !context.output.is_json() {
         context.output.note(&format!("following {}; SIGINT or SIGTERM stops", args.source));
     }
@@ -49,7 +60,10 @@ pub async fn run(context: &Context, args: &CaptureArgs) -> Result<Exit, Failure>
     let pace = installation.config.source(&args.source)?.pace.pace(true, context.now.time_zone());
     let deployment = Paced::new(Arc::new(deployment), pace, watch.monitor(), installation.world());
     let options = CaptureOptions { until, ..CaptureOptions::default() };
-    let captured = capture(&vault, &deployment, options, watch.monitor()).await;
+    let captured = match &claimed {
+        Some(vault) => hold(vault, capture(vault, &deployment, options, watch.monitor())).await,
+        None => capture(&vault, &deployment, options, watch.monitor()).await.map_err(Failure::from),
+    };
     drop(watch);
     let report = captured?;
     let elapsed = started.elapsed();

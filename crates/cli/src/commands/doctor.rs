@@ -1,6 +1,7 @@
 //! `backstay doctor`: what would keep Backstay from working, each finding with its next step.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,7 +69,7 @@ pub async fn run(context: &Context, args: &DoctorArgs) -> Result<Exit, Failure> 
                 None => config.sources.values().collect(),
             };
             for source in sources {
-                findings.source(source, repository.as_ref()).await;
+                findings.source(source, scratch(&context.environment), repository.as_ref()).await;
             }
         }
     }
@@ -147,9 +148,9 @@ impl Findings {
         }
     }
 
-    async fn source(&mut self, source: &SourceConfig, repository: Option<&Repository>) {
+    async fn source(&mut self, source: &SourceConfig, scratch: PathBuf, repository: Option<&Repository>) {
         let name = |what: &str| format!("{}: {what}", source.name);
-        let deployment = match connect(source).await {
+        let deployment = match connect(source, scratch).await {
             Ok(deployment) => deployment,
             Err(failure) => return self.fail(&name("connection"), &failure),
         };

@@ -10,6 +10,7 @@
 //! | the configuration of a source cannot work | 2 |
 //! | anything else | 1 |
 
+use backstay_archive::{Duty, utc};
 use backstay_model::Tick;
 
 use super::{Exit, Failure};
@@ -87,10 +88,18 @@ impl From<backstay_archive::Error> for Failure {
             Error::Conflict(_) => {
                 Failure::new(Exit::Locked, message).hint("another process is at work here; try again")
             }
-            Error::Held { .. } => Failure::new(Exit::Locked, message)
-                .hint("stop that capture, or wait until it has been silent for 90 seconds"),
+            Error::Held { duty, lapses, .. } => {
+                let command = match duty {
+                    Duty::Capture(_) => "backstay capture SOURCE --take-over",
+                    Duty::Scan => "backstay backup SOURCE --take-over",
+                };
+                Failure::new(Exit::Locked, message).hint(format!(
+                    "stop that process first, or fence it: {command}; if it is gone, its claim lapses at {}",
+                    utc(lapses)
+                ))
+            }
             Error::Fenced { .. } => Failure::new(Exit::Locked, message)
-                .hint("nothing is lost: the other process captures again what this one held"),
+                .hint("nothing is lost: the other process goes on from the last commit; keep one of the two"),
             Error::Store(error) => error.into(),
             Error::Ledger(_) => Failure::failed(message).hint("backstay verify SOURCE tells more"),
         }
@@ -176,6 +185,8 @@ impl From<backstay_source::Error> for Failure {
             }
             Error::Denied { .. } => Failure::failed(message).hint("backstay doctor names the role that is needed"),
             Error::Configuration { .. } => Failure::usage(message),
+            Error::Scratch { .. } => Failure::failed(message)
+                .hint("make room there, or set BACKSTAY_SCRATCH to another folder; what was committed stays"),
             Error::RolledOver { .. } => Failure::failed(message)
                 .hint("run backstay capture SOURCE: it records the gap and scans the source again"),
             Error::SnapshotTooOld(_) | Error::NamespaceChanged { .. } => {

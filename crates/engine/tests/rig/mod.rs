@@ -1,6 +1,7 @@
 //! A toy to protect, a repository in memory, and the comparison of what comes back with the toy's own oracle.
 #![allow(dead_code, clippy::unwrap_used, missing_docs)]
 
+pub mod cutting;
 pub mod meddling;
 
 use std::collections::BTreeMap;
