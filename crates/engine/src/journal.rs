@@ -82,6 +82,9 @@ pub struct Run {
     pub plan: Option<Plan>,
     /// How many writes took effect.
     pub written: u64,
+    /// How many records were left as they are because they may have been of a tenant whose key was shredded.
+    #[serde(default)]
+    pub undecided: u64,
     /// The proof, once it has one.
     pub proof: Option<Proof>,
     /// Why it failed.
@@ -92,6 +95,9 @@ pub struct Run {
     /// brings back.
     #[serde(default)]
     pub before: Option<String>,
+    /// In place, once it has ended: every write of it took effect up to and with this tick. None for one that was killed.
+    #[serde(default)]
+    pub after: Option<String>,
     /// What was selected.
     #[serde(default)]
     pub terms: Option<Terms>,
@@ -109,8 +115,8 @@ pub(crate) struct Outcome<'a> {
     pub written: u64,
     pub proof: Option<&'a Proof>,
     pub milliseconds: u64,
-    /// True when nothing was left out that was to be written.
-    pub whole: bool,
+    /// What was left out that was to be written, and why, if anything was.
+    pub left_out: Option<String>,
 }
 
 impl Run {
@@ -119,13 +125,14 @@ impl Run {
         if matches!(result, Err(Error::Cancelled)) {
             return Ok(());
         }
-        let is_proved = result.is_ok() && outcome.whole && outcome.proof.is_some_and(|proof| proof.equal);
+        let is_whole = outcome.left_out.is_none();
+        let is_proved = result.is_ok() && is_whole && outcome.proof.is_some_and(|proof| proof.equal);
         self.state = if is_proved { RunState::Proved } else { RunState::Failed };
         self.plan = Some(outcome.plan);
         self.written = outcome.written;
         self.proof = outcome.proof.cloned();
         self.milliseconds = outcome.milliseconds;
-        self.error = result.as_ref().err().map(ToString::to_string);
+        self.error = result.as_ref().err().map(ToString::to_string).or(outcome.left_out);
         self.record(vault).await
     }
 

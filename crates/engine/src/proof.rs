@@ -41,6 +41,11 @@ pub struct Proof {
 }
 
 impl Proof {
+    /// True when the records are the same, whatever their namespaces' definitions.
+    pub fn has_equal_records(&self) -> bool {
+        self.archive == self.target
+    }
+
     pub(crate) fn of(
         archive: &Digest,
         target: &Digest,
@@ -76,7 +81,7 @@ impl LiveScope {
     /// True when the live record is one of those meant.
     pub fn has(&self, id: &[u8], image: &[u8], scratch: &mut String) -> bool {
         let selection = &self.selection;
-        let any_tenant = selection.tenants.is_none() && selection.without.is_empty();
+        let any_tenant = selection.tenants.is_none();
         self.left.binary_search_by(|known| known.as_slice().cmp(id)).is_err()
             && (any_tenant || selection.has_tenant(self.interpreter.tenant(&self.name, image, scratch)))
             && selection.ids.as_ref().is_none_or(|ids| ids.binary_search_by(|known| known.as_slice().cmp(id)).is_ok())

@@ -10,13 +10,13 @@
 //! All three write only what differs, so that running a restore again finishes it, or finds nothing to do. A preview
 //! walks the same way and writes nothing, neither to the target nor to the archive.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use backstay_archive::{Definition, Selection, Snapshot, Vault, View};
-use backstay_model::{Coverage, NamespaceKind, Tick, crash_point, hex};
+use backstay_model::{Coverage, Incarnation, NamespaceKind, Tick, crash_point, hex};
 use backstay_seal::Digest;
 use backstay_source::{Namespace, Source, Target};
-use serde::{Deserialize, Serialize};
 
 use crate::backup::capture_through;
 use crate::capture::{CaptureOptions, Until};
@@ -29,12 +29,15 @@ pub(crate) mod ahead;
 mod changed;
 mod compare;
 mod fresh;
+mod hidden;
 mod order;
+mod plan;
 pub(crate) mod rewind;
 pub(crate) mod room;
 mod waiting;
 pub(crate) mod writer;
 
+pub use plan::{NamespacePlan, Plan, RestoreReport};
 use writer::Writer;
 
 /// Maps a namespace's name at T to its name in the target.
@@ -84,69 +87,6 @@ pub struct RestoreRequest {
     pub preview: bool,
 }
 
-/// What a restore writes, or would write.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Plan {
-    /// Records that are missing.
-    pub insert: u64,
-    /// Records with other content.
-    pub replace: u64,
-    /// Records that should not be there.
-    pub delete: u64,
-    /// Records that were compared and stand as they should.
-    pub unchanged: u64,
-}
-
-impl Plan {
-    /// How many writes.
-    pub fn writes(&self) -> u64 {
-        self.insert + self.replace + self.delete
-    }
-
-    pub(crate) fn add(&mut self, other: &Plan) {
-        self.insert += other.insert;
-        self.replace += other.replace;
-        self.delete += other.delete;
-        self.unchanged += other.unchanged;
-    }
-}
-
-/// What a restore does with one namespace.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct NamespacePlan {
-    /// Its name at T.
-    pub namespace: String,
-    /// Its name in the target.
-    pub target: String,
-    /// True when it is created.
-    pub create: bool,
-    /// The records.
-    pub plan: Plan,
-}
-
-/// What was restored.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct RestoreReport {
-    /// The run's id; empty for a preview.
-    pub id: String,
-    /// The instant.
-    pub at: Tick,
-    /// All namespaces together.
-    pub plan: Plan,
-    /// Each namespace that was selected, in the order of their names.
-    pub namespaces: Vec<NamespacePlan>,
-    /// How many writes took effect.
-    pub written: u64,
-    /// How many were left out because the record had changed meanwhile.
-    pub skipped: u64,
-    /// The proof; none for a preview.
-    pub proof: Option<Proof>,
-    /// What an operator should know: things that were left alone, and why.
-    pub notes: Vec<String>,
-    /// How long it took, in milliseconds.
-    pub milliseconds: u64,
-}
-
 /// Restores, or previews a restore. For [`Destination::InPlace`] `source` and `target` are the same deployment.
 pub async fn restore(
     vault: &Vault,
@@ -156,7 +96,6 @@ pub async fn restore(
     request: &RestoreRequest,
     monitor: &Monitor,
 ) -> Result<RestoreReport> {
-    let (request, shredded) = &without_shredded(vault, request)?;
     let world = vault.repository().world().clone();
     let (began, began_ms) = (world.now(), world.elapsed_ms());
     let mut short = None;
@@ -197,10 +136,12 @@ pub async fn restore(
         target_digest: Digest::default(),
         read_back: 0,
         left: Vec::new(),
+        selection: request.scope.selection.clone(),
+        hidden: BTreeMap::new(),
         snapshot,
         view,
     };
-    job.report.notes.extend(shredded.clone());
+    job.look_for_hidden(vault, &definitions).await?;
     job.report.notes.extend(short.map(|short| {
         format!("compared whole namespaces, because {short}: once that is captured, only what changed is looked at")
     }));
@@ -223,10 +164,12 @@ pub async fn restore(
         state: RunState::Begun,
         plan: None,
         written: 0,
+        undecided: 0,
         proof: None,
         error: None,
         milliseconds: 0,
         before: now.map(|tick| tick.to_string()),
+        after: None,
         terms: Some(request.terms.clone()),
         namespaces: job.to_restore(&definitions),
         undoes: None,
@@ -240,34 +183,19 @@ pub async fn restore(
     let mut report = job.report;
     report.milliseconds = world.elapsed_ms().saturating_sub(began_ms);
     if !request.preview {
+        // Without it an undo is only more careful: a source that has just failed is not asked again.
+        if let (Destination::InPlace, Some(source)) = (&request.destination, source)
+            && !matches!(result, Err(Error::Cancelled | Error::Source(_)))
+        {
+            run.after = source.snapshot().await.ok().map(|tick| tick.to_string());
+        }
         let RestoreReport { plan, written, milliseconds, ref proof, .. } = report;
         // What a conflict left out was left out on request.
-        let outcome = Outcome { plan, written, proof: proof.as_ref(), milliseconds, whole: true };
+        run.undecided = report.undecided;
+        let outcome = Outcome { plan, written, proof: proof.as_ref(), milliseconds, left_out: None };
         run.end(vault, outcome, &result).await?;
     }
     result.map(|()| report)
-}
-
-/// The request without the tenants whose keys were shredded, and a note of who they are. What is archived of them cannot
-/// be read; taking it for absent would delete what they have now. [`Error::Shredded`] when one of them is named.
-fn without_shredded(vault: &Vault, request: &RestoreRequest) -> Result<(RestoreRequest, Option<String>)> {
-    let mut request = request.clone();
-    let shredded = vault.shredded_tenants()?;
-    if let Some(tenants) = &request.scope.selection.tenants
-        && let Some(tenant) = tenants.intersection(&shredded).next()
-    {
-        return Err(Error::Shredded { tenant: tenant.clone() });
-    }
-    if shredded.is_empty() {
-        return Ok((request, None));
-    }
-    let names: Vec<&str> = shredded.iter().map(String::as_str).collect();
-    let note = format!(
-        "left out, because their keys were shredded: {}; nothing is deleted, because it may have been theirs",
-        names.join(", ")
-    );
-    request.scope.selection.without = Arc::new(shredded);
-    Ok((request, Some(note)))
 }
 
 /// Captures everything that the source has committed up to this moment, and returns up to where.
@@ -306,6 +234,10 @@ pub(super) struct Job<'a> {
     /// Records of the namespace at hand that belong to the selection now and existed outside of it at T, ascending by id:
     /// they are left as they are, so the proof of what was restored leaves them out.
     left: Vec<Vec<u8>>,
+    /// Which records of the namespace at hand are meant.
+    selection: Selection,
+    /// The tenants of which records may have stood at T that nobody can read any more, by namespace.
+    hidden: BTreeMap<Incarnation, BTreeSet<String>>,
 }
 
 impl Job<'_> {
@@ -321,6 +253,7 @@ impl Job<'_> {
                 continue;
             }
             let live = self.live.iter().find(|live| live.name == name).cloned();
+            self.turn_to(definition);
             let scope = self.live_scope(definition);
             let mut writer = Writer::new(self.target, &name, self.request.on_conflict);
             if live.as_ref().is_some_and(|live| live.kind == NamespaceKind::Ordered) {
@@ -333,12 +266,7 @@ impl Job<'_> {
                 }
                 (Some(_), _) => self.compare(definition, &name, &scope, writer).await?,
             };
-            let left = std::mem::take(&mut self.left).len();
-            if left > 0 {
-                let note =
-                    format!("{left} records of {name} were outside of the selection then; they are left as they are");
-                self.report.notes.push(note);
-            }
+            self.note_left(definition, &name).await?;
             if definition.kind == NamespaceKind::Ordered && live.is_some() && plan.insert > 0 {
                 let note =
                     format!("{} records of {name} come back behind the others, not where they stood", plan.insert);
@@ -381,7 +309,7 @@ impl Job<'_> {
     }
 
     fn selection(&self) -> &Selection {
-        &self.request.scope.selection
+        &self.selection
     }
 
     fn live_scope(&self, definition: &Definition) -> LiveScope {

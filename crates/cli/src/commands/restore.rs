@@ -82,6 +82,7 @@ pub async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit, Failure>
     match report.proof {
         Some(proof) if !proof.equal => Ok(Exit::CheckFailed),
         _ => Ok(Exit::Done),
+        _ if report.undecided > 0 => Ok(Exit::PartlyUnread),
     }
 }
 

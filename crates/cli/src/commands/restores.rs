@@ -150,6 +150,12 @@ fn in_full(all: &[Run], run: &Run, zone: &TimeZone) -> String {
         let took = duration(std::time::Duration::from_millis(run.milliseconds));
         lines.push(format!("written   {} in {took}", count(run.written)));
     }
+    if run.undecided > 0 {
+        lines.push(format!(
+            "undecided {} records, because a key was shredded: they stayed as they were",
+            count(run.undecided)
+        ));
+    }
     if let Some(proof) = &run.proof {
         let verdict = if proof.equal { "equal" } else { "NOT EQUAL" };
         lines.push(format!("proof     {verdict}, {} records read back", count(proof.records)));

@@ -44,7 +44,10 @@ impl From<backstay_engine::Error> for Failure {
                  overwrite writes over them",
             ),
             Error::Shredded { .. } => {
-                Failure::new(Exit::WrongKey, message).hint("name other tenants, or none: then it is left out")
+                Failure::new(Exit::WrongKey, message).hint(
+                    "name other tenants, or none: then it is left out; what it has had since it came back can be restored as \
+                     of a time after that",
+                )
             }
             Error::NotProved { .. } => Failure::new(Exit::CheckFailed, message),
             Error::Journal { .. } => {

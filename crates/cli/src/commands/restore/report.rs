@@ -22,6 +22,8 @@ struct Summary<'a> {
     plan: Plan,
     written: u64,
     skipped: u64,
+    /// Records that stay as they are because they may have been of a tenant whose key was shredded.
+    undecided: u64,
     proof: Option<&'a Proof>,
     seconds: f64,
     namespaces: &'a [NamespacePlan],
@@ -44,6 +46,7 @@ pub fn print(context: &Context, args: &RestoreArgs, report: &RestoreReport, targ
         plan: report.plan,
         written: report.written,
         skipped: report.skipped,
+        undecided: report.undecided,
         proof: report.proof.as_ref(),
         seconds: elapsed.as_secs_f64(),
         namespaces: &report.namespaces,
@@ -137,6 +140,12 @@ fn done(
         text.push_str(&format!("\ndiffers: {difference}"));
     }
     text
+    if report.undecided > 0 {
+        text.push_str(&format!(
+            "\nnot decided: {} records stay as they are, because a key was shredded under which they may have stood",
+            count(report.undecided)
+        ));
+    }
 }
 
 /// Enough of a digest for people to compare.
