@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use backstay_archive::{Selection, Snapshot, Vault};
-use backstay_engine::Scope;
+use backstay_engine::{NamePattern, Scope};
 use backstay_model::Tick;
 use backstay_mongodb::interpret::filter::Filter;
 use backstay_mongodb::interpret::id_of;
@@ -12,6 +12,7 @@ use bson::{Bson, RawDocumentBuf, doc};
 
 use crate::args::{ExtJson, SelectionArgs};
 use crate::failure::Failure;
+use crate::pattern::NamespacePattern;
 
 /// How alike a name must be to be offered instead of an unknown one; 1 is the same.
 const ALIKE: f64 = 0.7;
@@ -30,10 +31,14 @@ pub fn scope(args: &SelectionArgs) -> Result<Scope, Failure> {
     if patterns.is_empty() {
         return Ok(Scope { selection: selection(args)?, ..Scope::default() });
     }
-    let whole: Vec<_> = patterns.iter().filter(|pattern| !pattern.is_glob()).cloned().collect();
-    let namespaces: AcceptsName = Arc::new(move |name| patterns.iter().any(|pattern| pattern.matches(name)));
-    let named: AcceptsName = Arc::new(move |name| whole.iter().any(|pattern| pattern.matches(name)));
-    Ok(Scope { namespaces: Some(namespaces), named: Some(named), selection: selection(args)? })
+    let (globs, whole): (Vec<_>, Vec<_>) = patterns.into_iter().partition(NamespacePattern::is_glob);
+    let named: AcceptsName = Arc::new(move |name| whole.iter().any(|pattern| pattern.as_str() == name));
+    let pattern = |glob: NamespacePattern| {
+        let text = glob.as_str().to_owned();
+        NamePattern { text, matches: Arc::new(move |name| glob.matches(name)) }
+    };
+    let patterns = globs.into_iter().map(pattern).collect();
+    Ok(Scope { namespaces: Some(Arc::clone(&named)), named: Some(named), patterns, selection: selection(args)? })
 }
 
 fn selection(args: &SelectionArgs) -> Result<Selection, Failure> {
@@ -127,7 +132,7 @@ pub async fn check_names(
         }
     }
     for pattern in &args.namespaces {
-        if !names.iter().any(|name| pattern.matches(name)) {
+        if !names.contains(pattern.as_str()) && !names.iter().any(|name| pattern.matches(name)) {
             return Err(unknown("namespace", pattern.as_str(), names.iter().map(String::as_str)));
         }
     }
@@ -157,7 +162,7 @@ pub fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>)
 }
 
 /// The names most like `name`, best first.
-fn near<'a>(name: &str, known: &[&'a str]) -> Vec<&'a str> {
+pub fn near<'a>(name: &str, known: &[&'a str]) -> Vec<&'a str> {
     let mut alike: Vec<(f64, &str)> = known
         .iter()
         .map(|known| (strsim::jaro_winkler(name, known), *known))

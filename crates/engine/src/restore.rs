@@ -30,6 +30,7 @@ mod changed;
 mod compare;
 mod fresh;
 mod hidden;
+mod names;
 mod order;
 mod plan;
 pub(crate) mod rewind;
@@ -37,11 +38,9 @@ pub(crate) mod room;
 mod waiting;
 pub(crate) mod writer;
 
+pub use names::{Rename, Renaming, WrongNames};
 pub use plan::{NamespacePlan, Plan, RestoreReport};
 use writer::Writer;
-
-/// Maps a namespace's name at T to its name in the target.
-pub type Rename = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 /// Where the state is brought back to.
 #[derive(Clone)]
@@ -118,8 +117,16 @@ pub async fn restore(
             (None, snapshot, view)
         }
     };
+    let live = target.definitions().await?;
+    let definitions = view.definitions().await?;
+    let mut request = request.clone();
+    // What is there now counts as well where it is rewound: nobody means another by the name of one that is there.
+    let live_names = live.iter().filter(|_| matches!(request.destination, Destination::InPlace)).map(|live| &live.name);
+    let names = definitions.iter().map(|definition| &definition.name).chain(live_names).map(String::as_str);
+    request.scope = request.scope.among(names);
+    let request = &request;
     let (definitions, left): (Vec<_>, Vec<_>) =
-        view.definitions().await?.into_iter().partition(|found| request.scope.restores(&found.name, found.kind));
+        definitions.into_iter().partition(|found| request.scope.restores(&found.name, found.kind));
     if definitions.is_empty() {
         let what = format!("no namespace that existed at {} is selected", request.at);
         return Err(Error::NothingSelected(what));
@@ -130,7 +137,7 @@ pub async fn restore(
         request,
         monitor,
         since: now.filter(|now| is_unbroken(&snapshot.coverage(), request.at, *now)),
-        live: target.definitions().await?,
+        live,
         report: RestoreReport { at: request.at, ..RestoreReport::default() },
         archive_digest: Digest::default(),
         target_digest: Digest::default(),
@@ -174,6 +181,7 @@ pub async fn restore(
         namespaces: job.to_restore(&definitions),
         undoes: None,
     };
+    names::check(&request.destination, &run.namespaces)?;
     if !request.preview {
         run.record(vault).await?;
         job.report.id = id;
@@ -304,7 +312,7 @@ impl Job<'_> {
     fn target_name(&self, name: &str) -> String {
         match &self.request.destination {
             Destination::InPlace => name.to_owned(),
-            Destination::Into { rename } => rename(name),
+            Destination::Into { rename } => rename.rename(name),
         }
     }
 
@@ -334,18 +342,22 @@ impl Job<'_> {
 
     /// In place, what did not exist at T is not dropped, and what was renamed since is not renamed back: says so.
     fn note_what_stays(&mut self, definitions: &[Definition]) {
-        if !matches!(self.request.destination, Destination::InPlace) || !self.request.scope.is_whole() {
+        if !matches!(self.request.destination, Destination::InPlace) {
             return;
         }
-        for live in self.live.iter().filter(|live| self.request.scope.restores(&live.name, live.kind)) {
-            if definitions.iter().any(|definition| definition.name == live.name) {
-                continue;
-            }
+        let scope = &self.request.scope;
+        for live in &self.live {
             let was = definitions.iter().find(|definition| definition.incarnation == live.incarnation);
-            self.report.notes.push(match was {
-                Some(was) => format!("{} was called {} then; it is left as it is", live.name, was.name),
-                None => format!("{} did not exist then; it is left as it is", live.name),
-            });
+            let note = match was {
+                Some(was) if was.name != live.name => {
+                    format!("{} was called {} then; it is left as it is", live.name, was.name)
+                }
+                None if scope.is_whole() && scope.restores(&live.name, live.kind) => {
+                    format!("{} did not exist then; it is left as it is", live.name)
+                }
+                _ => continue,
+            };
+            self.report.notes.push(note);
         }
     }
 }

@@ -149,7 +149,7 @@ fn what_was_written_while_the_restore_was_on_its_way_comes_back() {
 #[test]
 fn what_a_restore_created_is_dropped_unless_somebody_changed_it() {
     block_on(async {
-        let rename: backstay_engine::Rename = Arc::new(|name| name.replace("shop.", "rescued."));
+        let rename: backstay_engine::Rename = Arc::new(|name: &str| name.replace("shop.", "rescued."));
         for change in [false, true] {
             let (rig, at) = damaged().await;
             rig.capture().await;

@@ -83,7 +83,7 @@ pub async fn run(context: &Context, args: &DrillArgs) -> Result<Exit, Failure> {
     let own = format!("{PREFIX}{}_", hex(&[a, b, c, d]));
     let rename: Rename = {
         let own = own.clone();
-        Arc::new(move |name| scratch_name(&own, name))
+        Arc::new(move |name: &str| scratch_name(&own, name))
     };
     let request = RestoreRequest {
         at,

@@ -29,6 +29,7 @@ impl From<backstay_engine::Error> for Failure {
             Error::NothingSelected(_) => {
                 Failure::failed(message).hint("backstay ls SOURCE --at T shows what there was")
             }
+            Error::WrongNames { instead, .. } => Failure::usage(message).hint(instead),
             Error::Conflict { .. } => Failure::failed(message).hint(
                 "what was written before stays and running it again goes on from there; --on-conflict skip leaves such \
                  records alone, --on-conflict overwrite writes over them",
