@@ -6,6 +6,8 @@
 //! ```
 //! Objects are created and never changed, sealed under the vault key, and carry JSON.
 
+use std::collections::BTreeSet;
+
 use backstay_archive::{Repository, Vault};
 use backstay_seal::Scope as SealScope;
 use bytes::Bytes;
@@ -175,6 +177,25 @@ pub async fn runs(repository: &Repository, source: &str) -> Result<Vec<Run>> {
     }
     runs.sort_by(|a, b| (a.began, a.commit, &a.id).cmp(&(b.began, b.commit, &b.id)));
     Ok(runs)
+}
+
+/// The namespaces, by their names in the target, that a restore created there and none has brought to its end since: what
+/// comes last, indexes and caps, is still to be done.
+pub(crate) async fn unfinished(vault: &Vault, target: &str) -> Result<BTreeSet<String>> {
+    let all = runs(vault.repository(), vault.name()).await?;
+    let undone: BTreeSet<&String> =
+        all.iter().filter(|run| run.state == RunState::Proved).filter_map(|run| run.undoes.as_ref()).collect();
+    let mut unfinished = BTreeSet::new();
+    for run in all.iter().filter(|run| run.target == target && run.undoes.is_none() && !undone.contains(&run.id)) {
+        for namespace in &run.namespaces {
+            if run.state == RunState::Proved {
+                unfinished.remove(&namespace.target);
+            } else if namespace.create {
+                unfinished.insert(namespace.target.clone());
+            }
+        }
+    }
+    Ok(unfinished)
 }
 
 /// Opens every journal entry of a source: how many there are, and which cannot be read, with the reason.

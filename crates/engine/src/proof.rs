@@ -30,7 +30,7 @@ pub struct Proof {
     pub archive: String,
     /// The digest of the records that the target gave back.
     pub target: String,
-    /// True when they are the same.
+    /// True when they are the same, and so are the definitions that were compared.
     pub equal: bool,
     /// How many records the target gave back.
     pub records: u64,
@@ -57,7 +57,7 @@ impl Proof {
         Proof {
             archive: summary(archive),
             target: summary(target),
-            equal: archive == target,
+            equal: archive == target && definitions.is_empty(),
             records,
             scope,
             definitions,

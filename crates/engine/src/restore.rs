@@ -20,7 +20,7 @@ use backstay_source::{Namespace, Source, Target};
 
 use crate::backup::capture_through;
 use crate::capture::{CaptureOptions, Until};
-use crate::journal::{Outcome, Run, RunNamespace, RunState, Terms};
+use crate::journal::{Outcome, Run, RunNamespace, RunState, Terms, unfinished};
 use crate::monitor::Meter;
 use crate::proof::{LiveScope, read_back};
 use crate::{Error, Monitor, Phase, Proof, ProofScope, Result, Scope};
@@ -145,6 +145,7 @@ pub async fn restore(
         left: Vec::new(),
         selection: request.scope.selection.clone(),
         hidden: BTreeMap::new(),
+        unfinished: BTreeSet::new(),
         snapshot,
         view,
     };
@@ -183,6 +184,7 @@ pub async fn restore(
     };
     names::check(&request.destination, &run.namespaces)?;
     if !request.preview {
+        job.unfinished = unfinished(vault, &run.target).await?;
         run.record(vault).await?;
         job.report.id = id;
         crash_point("restore.journaled");
@@ -246,6 +248,8 @@ pub(super) struct Job<'a> {
     selection: Selection,
     /// The tenants of which records may have stood at T that nobody can read any more, by namespace.
     hidden: BTreeMap<Incarnation, BTreeSet<String>>,
+    /// Namespaces of the target that an earlier restore made and did not finish.
+    unfinished: BTreeSet<String>,
 }
 
 impl Job<'_> {
@@ -283,7 +287,9 @@ impl Job<'_> {
             self.report.plan.add(&plan);
             let (namespace, target) = (definition.name.clone(), name.clone());
             self.report.namespaces.push(NamespacePlan { namespace, target, create: live.is_none(), plan });
-            if !self.request.preview && self.request.scope.is_whole() && has_options(definition.kind) {
+            // What a restore creates it also defines, however little of it was selected.
+            let defines = self.request.scope.is_whole() || live.is_none() || self.unfinished.contains(&name);
+            if !self.request.preview && defines && has_options(definition.kind) {
                 if live.is_some() {
                     self.target.build_indexes(&name, &definition.image).await?;
                     crash_point("restore.indexes-built");

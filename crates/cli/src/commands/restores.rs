@@ -157,7 +157,11 @@ fn in_full(all: &[Run], run: &Run, zone: &TimeZone) -> String {
         ));
     }
     if let Some(proof) = &run.proof {
-        let verdict = if proof.equal { "equal" } else { "NOT EQUAL" };
+        let verdict = match (proof.equal, proof.has_equal_records()) {
+            (true, _) => "equal",
+            (false, true) => "NOT EQUAL: definitions differ",
+            (false, false) => "NOT EQUAL",
+        };
         lines.push(format!("proof     {verdict}, {} records read back", count(proof.records)));
         lines.push(format!("          archive {}", proof.archive));
         lines.push(format!("          target  {}", proof.target));

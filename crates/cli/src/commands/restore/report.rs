@@ -125,27 +125,41 @@ fn done(
         ProofScope::Full => "records",
     };
     let records = count(proof.records);
-    match proof.equal {
-        true => text.push_str(&format!(
+    match (proof.equal, proof.has_equal_records()) {
+        (true, _) => text.push_str(&format!(
             "\nproved: {records} {what} were read back; their digest is the archive's, {}",
             shorten(&proof.archive)
         )),
-        false => text.push_str(&format!(
+        (false, true) => text.push_str(&format!(
+            "\nNOT EQUAL: {records} {what} were read back and their digest is the archive's, {}, but definitions differ",
+            shorten(&proof.archive)
+        )),
+        (false, false) => text.push_str(&format!(
             "\nNOT PROVED: {records} {what} were read back; their digest is {}, the archive's is {}",
             shorten(&proof.target),
             shorten(&proof.archive)
         )),
     }
-    for difference in &proof.definitions {
-        text.push_str(&format!("\ndiffers: {difference}"));
-    }
-    text
     if report.undecided > 0 {
         text.push_str(&format!(
             "\nnot decided: {} records stay as they are, because a key was shredded under which they may have stood",
             count(report.undecided)
         ));
     }
+    for difference in &proof.definitions {
+        text.push_str(&format!("\ndiffers: {difference}"));
+    }
+    if !proof.has_equal_records() {
+        text.push_str(
+            "\nnext: stop whoever writes there and run the same restore again: it writes what differs and proves it anew",
+        );
+    } else if !proof.definitions.is_empty() {
+        text.push_str(
+            "\nnext: restores change no options and drop no indexes of collections that are there: set them back with \
+             collMod, createIndexes or dropIndexes, then run the same restore again, or leave them if they are meant",
+        );
+    }
+    text
 }
 
 /// Enough of a digest for people to compare.
