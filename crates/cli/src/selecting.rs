@@ -10,7 +10,7 @@ use backstay_mongodb::interpret::filter::Filter;
 use backstay_mongodb::interpret::id_of;
 use bson::{Bson, RawDocumentBuf, doc};
 
-use crate::args::{ExtJson, SelectionArgs};
+use crate::args::{ExtJson, SelectionArgs, own_name};
 use crate::failure::Failure;
 use crate::pattern::NamespacePattern;
 
@@ -22,7 +22,7 @@ const OFFERED: usize = 3;
 /// Decides by a namespace's name.
 type AcceptsName = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
-/// The scope of a selection.
+/// The scope of a selection. A time series is meant by its own name as well as by that of where its records are.
 ///
 /// # Errors
 /// When an id or the filter cannot be used.
@@ -32,10 +32,11 @@ pub fn scope(args: &SelectionArgs) -> Result<Scope, Failure> {
         return Ok(Scope { selection: selection(args)?, ..Scope::default() });
     }
     let (globs, whole): (Vec<_>, Vec<_>) = patterns.into_iter().partition(NamespacePattern::is_glob);
-    let named: AcceptsName = Arc::new(move |name| whole.iter().any(|pattern| pattern.as_str() == name));
+    let named: AcceptsName =
+        Arc::new(move |name| whole.iter().any(|given| given.as_str() == name || given.as_str() == own_name(name)));
     let pattern = |glob: NamespacePattern| {
         let text = glob.as_str().to_owned();
-        NamePattern { text, matches: Arc::new(move |name| glob.matches(name)) }
+        NamePattern { text, matches: Arc::new(move |name| glob.matches(name) || glob.matches(&own_name(name))) }
     };
     let patterns = globs.into_iter().map(pattern).collect();
     Ok(Scope { namespaces: Some(Arc::clone(&named)), named: Some(named), patterns, selection: selection(args)? })
@@ -128,6 +129,7 @@ pub async fn check_names(
                     unseen.retain(|tenant| !loaded.iter().any(|(owner, ..)| owner.as_str() == tenant.as_str()));
                 }
             }
+            names.insert(own_name(&definition.name));
             names.insert(definition.name);
         }
     }

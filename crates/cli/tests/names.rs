@@ -66,7 +66,7 @@ fn a_time_series_is_renamed_by_its_own_name() {
         let at = shop.now().await;
         shop.json(&["capture", "shop", "--until", "now"]);
         let own = shop.set.uri();
-        let into = ["restore", "shop", "--at", &at, "--into", &own, "--ns", "shop.system.buckets.ts", "--yes"];
+        let into = ["restore", "shop", "--at", &at, "--into", &own, "--ns", "shop.ts", "--yes"];
         let where_it_is = ["--rename", "shop.system.buckets.ts=shop.ts_then"];
         let wrong = shop.run(&[&into[..], &where_it_is].concat()).expect_code(2);
         assert!(wrong.stderr.contains("shop.ts="), "{wrong}");

@@ -165,11 +165,16 @@ fn scope(vault: &Vault, segment: [u8; 16], salt: [u8; 32]) -> SealScope {
 
 /// The restores of a source, oldest first.
 pub async fn runs(repository: &Repository, source: &str) -> Result<Vec<Run>> {
-    let vault = repository.vault(source).await?;
+    runs_of(&repository.vault(source).await?).await
+}
+
+/// The restores of a source, oldest first.
+pub(crate) async fn runs_of(vault: &Vault) -> Result<Vec<Run>> {
+    let store = vault.repository().store();
     let mut runs: Vec<Run> = Vec::new();
-    for object in repository.store().list(&prefix(source)).await.map_err(backstay_archive::Error::from)? {
-        let file = repository.store().get(&object.path).await.map_err(backstay_archive::Error::from)?;
-        let run = open(&vault, &object.path, &file).map_err(|why| Error::Journal { object: object.path, why })?;
+    for object in store.list(&prefix(vault.name())).await.map_err(backstay_archive::Error::from)? {
+        let file = store.get(&object.path).await.map_err(backstay_archive::Error::from)?;
+        let run = open(vault, &object.path, &file).map_err(|why| Error::Journal { object: object.path, why })?;
         match runs.last_mut() {
             Some(last) if last.id == run.id => *last = run,
             _ => runs.push(run),
@@ -182,7 +187,7 @@ pub async fn runs(repository: &Repository, source: &str) -> Result<Vec<Run>> {
 /// The namespaces, by their names in the target, that a restore created there and none has brought to its end since: what
 /// comes last, indexes and caps, is still to be done.
 pub(crate) async fn unfinished(vault: &Vault, target: &str) -> Result<BTreeSet<String>> {
-    let all = runs(vault.repository(), vault.name()).await?;
+    let all = runs_of(vault).await?;
     let undone: BTreeSet<&String> =
         all.iter().filter(|run| run.state == RunState::Proved).filter_map(|run| run.undoes.as_ref()).collect();
     let mut unfinished = BTreeSet::new();

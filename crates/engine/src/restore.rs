@@ -184,7 +184,9 @@ pub async fn restore(
     };
     names::check(&request.destination, &run.namespaces)?;
     if !request.preview {
-        job.unfinished = unfinished(vault, &run.target).await?;
+        if !request.scope.is_whole() && run.namespaces.iter().any(|namespace| !namespace.create) {
+            job.unfinished = unfinished(vault, &run.target).await?;
+        }
         run.record(vault).await?;
         job.report.id = id;
         crash_point("restore.journaled");

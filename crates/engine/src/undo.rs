@@ -30,7 +30,7 @@ use backstay_model::{Tick, hex};
 use backstay_seal::Digest;
 use backstay_source::{Namespace, Source, Target};
 
-use crate::journal::{Outcome, Run, RunNamespace, RunState, runs};
+use crate::journal::{Outcome, Run, RunNamespace, RunState, runs_of};
 use crate::restore::ahead::look;
 use crate::restore::{catch_up, is_unbroken};
 use crate::{ConflictPolicy, Error, Monitor, Plan, Proof, ProofScope, Result, Scope};
@@ -113,7 +113,7 @@ pub async fn undo(
             why: format!("it took the restore {other} back itself; run that restore again instead"),
         });
     }
-    let all = runs(vault.repository(), vault.name()).await?;
+    let all = runs_of(vault).await?;
     let earlier = all.iter().find(|past| past.undoes.as_ref() == Some(&run.id) && past.state == RunState::Proved);
     if let Some(earlier) = earlier {
         return Ok(UndoReport { already: Some(earlier.id.clone()), ..UndoReport::default() });
