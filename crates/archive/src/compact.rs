@@ -50,6 +50,7 @@ impl Vault {
         through: Tick,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<u64> {
+        self.forget_shredded()?;
         let state = self.refresh().await?;
         let tails: Vec<Arc<SegmentInfo>> = state.tails().filter(|tail| tail.last <= through).cloned().collect();
         let total = tails.len() as u64;

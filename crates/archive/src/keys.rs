@@ -3,7 +3,7 @@
 //! Looking a key up in the keyring unwraps it and may look at a file; a run of many tenants asks for the same keys again
 //! and again, so they are kept here as long as the vault is open.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -58,6 +58,20 @@ impl Keys {
             }
         }
         Ok(tenants.iter().filter_map(|name| active.get(*name).cloned()).collect())
+    }
+
+    /// Forgets those of the keys at hand that were shredded since they were looked up: a process that has been running
+    /// for long is to open nothing with them, and above all to seal nothing that nobody could read.
+    pub fn forget_shredded(&self) -> Result<()> {
+        let entries = self.keyring.entries()?;
+        let shredded: HashSet<KeyId> =
+            entries.iter().filter(|entry| entry.shredded.is_some()).map(|entry| entry.id).collect();
+        if !shredded.is_empty() {
+            let lives = |key: &DataKey| !shredded.contains(&key.id());
+            self.held.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, key| lives(key));
+            self.active.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, key| lives(key));
+        }
+        Ok(())
     }
 
     /// Forgets the keys at hand, so that a rotation or a shredding takes effect.

@@ -66,12 +66,12 @@ impl Run {
     }
 
     /// The tenants that have versions of `namespace` here.
-    fn tenants_of(&self, namespace: Incarnation) -> impl Iterator<Item = &TenantEntry> {
+    pub fn tenants_of(&self, namespace: Incarnation) -> impl Iterator<Item = &TenantEntry> {
         self.directory.tenants.iter().filter(move |tenant| tenant.has(namespace))
     }
 
-    /// The tenants that have versions of `namespace` here and are selected. Where none is named, those whose keys were
-    /// shredded are left out: nobody can read them any more.
+    /// The tenants that have versions of `namespace` here and are selected. Parts whose keys were shredded are left out
+    /// where the selection passes over them: nobody can read them any more.
     pub fn selected<'a>(
         &'a self,
         namespace: Incarnation,
@@ -79,7 +79,8 @@ impl Run {
         keys: &'a Keys,
     ) -> impl Iterator<Item = &'a TenantEntry> {
         self.tenants_of(namespace).filter(move |tenant| {
-            selection.has_tenant(&tenant.name) && (selection.tenants.is_some() || !keys.is_shredded(tenant.key_id()))
+            selection.has_tenant(&tenant.name)
+                && (!selection.passes_over_shredded() || !keys.is_shredded(tenant.key_id()))
         })
     }
 

@@ -8,28 +8,49 @@ use backstay_model::IdRange;
 /// Decides by a record's image, in the source's own form.
 pub type Predicate = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
+/// What is made of records that were sealed under keys which have been shredded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Shredded {
+    /// Asking by name for a tenant who has some is an error. Where no tenant is named they are passed over.
+    #[default]
+    Refused,
+    /// They are passed over: none of them stood any more at the instant.
+    Gone,
+    /// They are passed over, and some may have stood at the instant: what is not found is not known to be absent.
+    Hidden,
+}
+
 /// Which records of a namespace are meant. The default is all of them.
 #[derive(Clone, Default)]
 pub struct Selection {
     /// Only records of these tenants.
     pub tenants: Option<BTreeSet<String>>,
-    /// No records of these tenants: those whose keys were shredded cannot be read, so they must not be taken for absent.
-    pub without: Arc<BTreeSet<String>>,
     /// Only records with these ids (memcomparable, ascending, no duplicates).
     pub ids: Option<Arc<Vec<Vec<u8>>>>,
     /// Only records that this accepts.
     pub predicate: Option<Predicate>,
+    /// What is made of those that nobody can read any more.
+    pub shredded: Shredded,
 }
 
 impl Selection {
     /// True when nothing is left out.
     pub fn is_all(&self) -> bool {
-        self.tenants.is_none() && self.without.is_empty() && self.ids.is_none() && self.predicate.is_none()
+        self.tenants.is_none() && self.ids.is_none() && self.predicate.is_none()
     }
 
     /// True when records of this tenant are meant.
     pub fn has_tenant(&self, name: &str) -> bool {
-        self.tenants.as_ref().is_none_or(|tenants| tenants.contains(name)) && !self.without.contains(name)
+        self.tenants.as_ref().is_none_or(|tenants| tenants.contains(name))
+    }
+
+    /// True when a record that is not found may have been there all the same.
+    pub fn may_miss(&self) -> bool {
+        self.shredded == Shredded::Hidden
+    }
+
+    pub(crate) fn passes_over_shredded(&self) -> bool {
+        self.tenants.is_none() || self.shredded != Shredded::Refused
     }
 
     pub(crate) fn has_id(&self, id: &[u8]) -> bool {

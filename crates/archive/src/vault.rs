@@ -1,6 +1,5 @@
 //! The vault of one source: its chain, its segments, its keys. Cheap to clone; all handles share one chain.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -355,6 +354,7 @@ impl Vault {
 
     /// Pins the newest state with all changes up to and with `through`.
     pub async fn snapshot(&self, interpreter: Arc<dyn Interpreter>, through: Tick) -> Result<Snapshot> {
+        self.forget_shredded()?;
         let state = self.refresh().await?;
         Snapshot::take(Arc::clone(&self.inner), state, interpreter, through, None).await
     }
@@ -435,12 +435,10 @@ impl Vault {
         Ok(Some(info))
     }
 
-    /// The tenants of which keys were shredded: what was archived of them under those keys cannot be read any more.
-    pub fn shredded_tenants(&self) -> Result<BTreeSet<String>> {
+    /// Lets a shredding elsewhere take effect here: nothing is opened or sealed with such a key any more.
+    pub(crate) fn forget_shredded(&self) -> Result<()> {
         let key_error = |source| Error::Key { object: format!("the vault of `{}`", self.name()), source };
-        let entries = self.repository().keyring.entries().map_err(key_error)?;
-        let shredded = entries.into_iter().filter(|key| key.vault == Some(self.id()) && key.shredded.is_some());
-        Ok(shredded.filter_map(|key| String::from_utf8(key.tenant?).ok()).collect())
+        self.inner.keys.forget_shredded().map_err(key_error)
     }
 
     /// Forgets the keys at hand, so that a rotation or a shredding takes effect.

@@ -158,7 +158,7 @@ impl View {
             selection: selection.clone(),
             at: self.at,
             unknown: self.unknown,
-            traces: snapshot.inner.keys.has_met_shredded() || !selection.without.is_empty(),
+            traces: snapshot.inner.keys.has_met_shredded(),
             interpreter: Arc::clone(&snapshot.interpreter),
             tail: Some(Arc::clone(&self.tail)),
         };

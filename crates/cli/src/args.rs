@@ -8,6 +8,7 @@ mod admin;
 mod drill;
 mod look;
 mod protect;
+mod rename;
 mod restore;
 mod selection;
 mod undo;
@@ -24,10 +25,11 @@ pub use admin::{
 pub use drill::DrillArgs;
 pub use look::{DiffArgs, GetArgs, LsArgs, SchemaArgs, TimelineArgs};
 pub use protect::{BackupArgs, CaptureArgs, CompactArgs, VerifyArgs};
+pub use rename::{Rename, own_name, refusal};
 pub use restore::{Destination, OnConflict, Proof, RestoreArgs, RestoresArgs};
 pub use selection::SelectionArgs;
 pub use undo::UndoArgs;
-pub use values::{DiffEnd, ExtJson, Filter, Rename, Sample, Until};
+pub use values::{DiffEnd, ExtJson, Filter, Sample, Until};
 
 /// How a flag's variable is read: `true`, `yes`, `on`, `1` and their opposites.
 pub(crate) fn switch() -> clap::builder::BoolishValueParser {

@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use backstay_archive::{Selection, Snapshot, Vault};
-use backstay_engine::Scope;
+use backstay_engine::{NamePattern, Scope};
 use backstay_model::Tick;
 use backstay_mongodb::interpret::filter::Filter;
 use backstay_mongodb::interpret::id_of;
 use bson::{Bson, RawDocumentBuf, doc};
 
-use crate::args::{ExtJson, SelectionArgs};
+use crate::args::{ExtJson, SelectionArgs, own_name};
 use crate::failure::Failure;
+use crate::pattern::NamespacePattern;
 
 /// How alike a name must be to be offered instead of an unknown one; 1 is the same.
 const ALIKE: f64 = 0.7;
@@ -21,7 +22,7 @@ const OFFERED: usize = 3;
 /// Decides by a namespace's name.
 type AcceptsName = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
-/// The scope of a selection.
+/// The scope of a selection. A time series is meant by its own name as well as by that of where its records are.
 ///
 /// # Errors
 /// When an id or the filter cannot be used.
@@ -30,10 +31,15 @@ pub fn scope(args: &SelectionArgs) -> Result<Scope, Failure> {
     if patterns.is_empty() {
         return Ok(Scope { selection: selection(args)?, ..Scope::default() });
     }
-    let whole: Vec<_> = patterns.iter().filter(|pattern| !pattern.is_glob()).cloned().collect();
-    let namespaces: AcceptsName = Arc::new(move |name| patterns.iter().any(|pattern| pattern.matches(name)));
-    let named: AcceptsName = Arc::new(move |name| whole.iter().any(|pattern| pattern.matches(name)));
-    Ok(Scope { namespaces: Some(namespaces), named: Some(named), selection: selection(args)? })
+    let (globs, whole): (Vec<_>, Vec<_>) = patterns.into_iter().partition(NamespacePattern::is_glob);
+    let named: AcceptsName =
+        Arc::new(move |name| whole.iter().any(|given| given.as_str() == name || given.as_str() == own_name(name)));
+    let pattern = |glob: NamespacePattern| {
+        let text = glob.as_str().to_owned();
+        NamePattern { text, matches: Arc::new(move |name| glob.matches(name) || glob.matches(&own_name(name))) }
+    };
+    let patterns = globs.into_iter().map(pattern).collect();
+    Ok(Scope { namespaces: Some(Arc::clone(&named)), named: Some(named), patterns, selection: selection(args)? })
 }
 
 fn selection(args: &SelectionArgs) -> Result<Selection, Failure> {
@@ -123,11 +129,12 @@ pub async fn check_names(
                     unseen.retain(|tenant| !loaded.iter().any(|(owner, ..)| owner.as_str() == tenant.as_str()));
                 }
             }
+            names.insert(own_name(&definition.name));
             names.insert(definition.name);
         }
     }
     for pattern in &args.namespaces {
-        if !names.iter().any(|name| pattern.matches(name)) {
+        if !names.contains(pattern.as_str()) && !names.iter().any(|name| pattern.matches(name)) {
             return Err(unknown("namespace", pattern.as_str(), names.iter().map(String::as_str)));
         }
     }
@@ -157,7 +164,7 @@ pub fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>)
 }
 
 /// The names most like `name`, best first.
-fn near<'a>(name: &str, known: &[&'a str]) -> Vec<&'a str> {
+pub fn near<'a>(name: &str, known: &[&'a str]) -> Vec<&'a str> {
     let mut alike: Vec<(f64, &str)> = known
         .iter()
         .map(|known| (strsim::jaro_winkler(name, known), *known))

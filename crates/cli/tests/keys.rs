@@ -87,8 +87,8 @@ fn a_shredded_tenant_is_gone_and_the_others_are_not() {
         assert_eq!(shop.json(&["ls", "shop", "--at", &at, "--tenant", "t0"])["records"], 10);
 
         // Everything at once leaves the tenant out and says so; its live records are not taken for surplus.
-        let all = shop.json(&["restore", "shop", "--at", &at, "--into", &shop.set.uri(), "--preview"]);
-        assert_eq!((&all["plan"]["unchanged"], &all["plan"]["delete"]), (&21.into(), &0.into()), "{all}");
+        let all = shop.json(&["restore", "shop", "--at", &at, "--in-place", "--preview"]);
+        assert_eq!((&all["plan"]["insert"], &all["plan"]["delete"]), (&0.into(), &0.into()), "{all}");
         assert!(all["notes"][0].as_str().is_some_and(|note| note.contains("t2")), "{all}");
 
         // Life goes on: what is captured later can be sorted.
@@ -98,8 +98,8 @@ fn a_shredded_tenant_is_gone_and_the_others_are_not() {
             let at = shop.json(&["timeline", "shop"])["ranges"][0]["to"].as_str().unwrap().to_owned();
             let all = shop.json(&["ls", "shop", "--at", &at]);
             assert!(all["records"].as_u64().is_some_and(|records| records >= 20), "{when}: {all}");
-            let into = shop.json(&["restore", "shop", "--at", &at, "--into", &shop.set.uri(), "--preview"]);
-            assert_eq!((&into["plan"]["replace"], &into["plan"]["delete"]), (&0.into(), &0.into()), "{when}: {into}");
+            let all = shop.json(&["restore", "shop", "--at", &at, "--in-place", "--preview"]);
+            assert_eq!((&all["plan"]["replace"], &all["plan"]["delete"]), (&0.into(), &0.into()), "{when}: {all}");
             assert_eq!(shop.json(&["verify", "shop", "--content"])["problems"], Value::Array(Vec::new()), "{when}");
         };
         whole("in the tail");
@@ -136,5 +136,66 @@ fn an_older_keyring_that_was_put_back_is_found_out() {
         let found = checks(false);
         assert!(found["verdict"] == "fail" && found["detail"].as_str().unwrap().contains("later"), "{found}");
         assert!(found["hint"].as_str().unwrap().contains("older"), "{found}");
+    });
+}
+
+#[test]
+fn a_shredding_is_uncertain_until_the_next_scan_and_no_longer() {
+    shop::runtime().block_on(async {
+        let Some(shop) = shop::open().await else { return };
+        shop.fill(3, 10).await;
+        shop.json(&["init"]);
+        shop.json(&["backup", "shop"]);
+        shop.orders().delete_many(doc! { "tenant": "t2" }).await.unwrap();
+        shop.json(&["capture", "shop", "--until", "now"]);
+        shop.json(&["key", "shred", "--tenant", "t2", "--yes"]);
+        let bogus = async |from: i32| {
+            let orders = (from..from + 50).map(|n| doc! { "_id": n, "tenant": "t0", "bogus": true });
+            shop.orders().insert_many(orders).await.unwrap();
+        };
+
+        // As of now nobody knows what may have been the tenant's.
+        let uncertain = shop.now().await;
+        bogus(1000).await;
+        let rewind = |at: &str| {
+            let args = ["restore", "shop", "--at", at, "--tenant", "t0", "--in-place", "--yes"];
+            let text = args.map(str::to_owned);
+            text.to_vec()
+        };
+        let json = |mut args: Vec<String>, code: i32| {
+            args.push("--json".to_owned());
+            shop.run(&args.iter().map(String::as_str).collect::<Vec<_>>()).expect_code(code).json()
+        };
+        let restored = json(rewind(&uncertain), 3);
+        assert_eq!((&restored["plan"]["delete"], &restored["undecided"]), (&0.into(), &50.into()), "{restored}");
+        let notes = restored["notes"].to_string();
+        assert!(notes.contains("may have belonged to a tenant whose key was shredded (t2)"), "{notes}");
+        assert!(!notes.contains("outside of the selection"), "{notes}");
+        let text = rewind(&uncertain);
+        let run = shop.run(&text.iter().map(String::as_str).collect::<Vec<_>>()).expect_code(3);
+        assert!(run.stdout.contains("not decided: 50 records"), "{run}");
+
+        // The tenant comes back, and is restored as of then.
+        shop.orders().insert_one(doc! { "_id": 7000, "tenant": "t2", "total": 1 }).await.unwrap();
+        let back = shop.now().await;
+        shop.orders().update_one(doc! { "_id": 7000 }, doc! { "$set": { "total": 0 } }).await.unwrap();
+        shop.json(&["capture", "shop", "--until", "now"]);
+        let args = ["restore", "shop", "--at", &back, "--tenant", "t2", "--in-place", "--yes"];
+        let restored = shop.json(&args);
+        assert_eq!(
+            (&restored["plan"]["replace"], &restored["proof"]["equal"]),
+            (&1.into(), &true.into()),
+            "{restored}"
+        );
+
+        // A scan that begins in a later second settles everything after it.
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        shop.json(&["backup", "shop"]);
+        let certain = shop.now().await;
+        bogus(2000).await;
+        let restored = json(rewind(&certain), 0);
+        assert_eq!((&restored["plan"]["delete"], &restored["undecided"]), (&50.into(), &0.into()), "{restored}");
+        assert_eq!(restored["notes"], Value::Array(Vec::new()), "{restored}");
+        assert_eq!(restored["proof"]["equal"], true, "{restored}");
     });
 }

@@ -161,3 +161,46 @@ fn a_restore_that_died_is_taken_back() {
         }
     });
 }
+
+#[test]
+fn what_others_write_after_a_restore_is_theirs() {
+    shop::runtime().block_on(async {
+        let Some(shop) = shop::open().await else { return };
+        shop.fill(2, 20).await;
+        shop.orders().update_many(doc! {}, doc! { "$set": { "locked": false } }).await.unwrap();
+        shop.json(&["init"]);
+        shop.json(&["backup", "shop"]);
+        let at = shop.now().await;
+        shop.orders().update_one(doc! { "_id": 2 }, doc! { "$set": { "total": 0 } }).await.unwrap();
+        let before = witness::now(&shop.client, DATABASES).await;
+        let id = restore(&shop, &["--at", &at, "--ns", "shop.*", "--in-place"]);
+        for locked in [true, false] {
+            shop.orders().update_one(doc! { "_id": 5 }, doc! { "$set": { "locked": locked } }).await.unwrap();
+        }
+        shop.orders().insert_one(doc! { "_id": "tmp" }).await.unwrap();
+        shop.orders().delete_one(doc! { "_id": "tmp" }).await.unwrap();
+        let undone = shop.json(&["undo", &id, "--yes"]);
+        assert_eq!((&undone["written"], &undone["proof"]["equal"]), (&1.into(), &true.into()), "{undone}");
+        witness::assert_same(&witness::now(&shop.client, DATABASES).await, &before, "after the undo");
+    });
+}
+
+#[test]
+fn an_undo_that_can_take_nothing_back_says_so() {
+    shop::runtime().block_on(async {
+        let Some((shop, at)) = damaged().await else { return };
+        shop.json(&["capture", "shop", "--until", "now"]);
+        let other = ReplicaSet::start(Options { name: "rs1".into(), ..Options::default() }).await.unwrap();
+        let into = other.uri();
+        restore(&shop, &["--at", &at, "--ns", "shop.orders", "--into", &into]);
+        let both = restore(&shop, &["--at", &at, "--into", &into]);
+        let partly = shop.run(&["undo", &both, "--into", &into, "--yes"]).expect_code(3);
+        assert!(partly.stdout.contains("taken back in part") && partly.stdout.contains("shop.orders"), "{partly}");
+        let again = restore(&shop, &["--at", &at, "--ns", "shop.orders", "--into", &into]);
+        for how in ["--preview", "--yes"] {
+            let refused = shop.run(&["undo", &again, "--into", &into, how, "--json"]).expect_code(1).json_error();
+            assert!(refused["message"].as_str().is_some_and(|text| text.contains("archived nowhere")), "{refused}");
+        }
+        assert!(!shop.run(&["restores", &again]).ok().stdout.contains("taken back"));
+    });
+}

@@ -196,6 +196,8 @@ fn a_cycle_that_one_of_its_values_was_taken_from_stays_as_it_is() {
             assert_eq!(before != after, exchanged, "{before} {after}");
         }
         seats.delete_one(doc! { "_id": 100 }).await.unwrap();
+        // It was not there then: a whole restore names it, and is not equal.
+        seats.drop_index("code").await.unwrap();
         rewind(&shop, &at, &[]);
     });
 }

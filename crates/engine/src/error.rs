@@ -23,6 +23,14 @@ pub enum Error {
     /// Nothing in the archive is what was asked for.
     #[error("{0}")]
     NothingSelected(String),
+    /// Namespaces cannot be restored under the names that were given.
+    #[error("{why}")]
+    WrongNames {
+        /// What is wrong.
+        why: String,
+        /// What to give instead.
+        instead: String,
+    },
     /// Records changed while they were being restored, or others hold their unique values, and the policy is to stop.
     #[error("{count} records of {namespace} could not be written as planned; the first is {first}: {why}")]
     Conflict {

@@ -6,6 +6,8 @@
 //! ```
 //! Objects are created and never changed, sealed under the vault key, and carry JSON.
 
+use std::collections::BTreeSet;
+
 use backstay_archive::{Repository, Vault};
 use backstay_seal::Scope as SealScope;
 use bytes::Bytes;
@@ -82,6 +84,9 @@ pub struct Run {
     pub plan: Option<Plan>,
     /// How many writes took effect.
     pub written: u64,
+    /// How many records were left as they are because they may have been of a tenant whose key was shredded.
+    #[serde(default)]
+    pub undecided: u64,
     /// The proof, once it has one.
     pub proof: Option<Proof>,
     /// Why it failed.
@@ -92,6 +97,9 @@ pub struct Run {
     /// brings back.
     #[serde(default)]
     pub before: Option<String>,
+    /// In place, once it has ended: every write of it took effect up to and with this tick. None for one that was killed.
+    #[serde(default)]
+    pub after: Option<String>,
     /// What was selected.
     #[serde(default)]
     pub terms: Option<Terms>,
@@ -109,8 +117,8 @@ pub(crate) struct Outcome<'a> {
     pub written: u64,
     pub proof: Option<&'a Proof>,
     pub milliseconds: u64,
-    /// True when nothing was left out that was to be written.
-    pub whole: bool,
+    /// What was left out that was to be written, and why, if anything was.
+    pub left_out: Option<String>,
 }
 
 impl Run {
@@ -119,13 +127,14 @@ impl Run {
         if matches!(result, Err(Error::Cancelled)) {
             return Ok(());
         }
-        let is_proved = result.is_ok() && outcome.whole && outcome.proof.is_some_and(|proof| proof.equal);
+        let is_whole = outcome.left_out.is_none();
+        let is_proved = result.is_ok() && is_whole && outcome.proof.is_some_and(|proof| proof.equal);
         self.state = if is_proved { RunState::Proved } else { RunState::Failed };
         self.plan = Some(outcome.plan);
         self.written = outcome.written;
         self.proof = outcome.proof.cloned();
         self.milliseconds = outcome.milliseconds;
-        self.error = result.as_ref().err().map(ToString::to_string);
+        self.error = result.as_ref().err().map(ToString::to_string).or(outcome.left_out);
         self.record(vault).await
     }
 
@@ -156,11 +165,16 @@ fn scope(vault: &Vault, segment: [u8; 16], salt: [u8; 32]) -> SealScope {
 
 /// The restores of a source, oldest first.
 pub async fn runs(repository: &Repository, source: &str) -> Result<Vec<Run>> {
-    let vault = repository.vault(source).await?;
+    runs_of(&repository.vault(source).await?).await
+}
+
+/// The restores of a source, oldest first.
+pub(crate) async fn runs_of(vault: &Vault) -> Result<Vec<Run>> {
+    let store = vault.repository().store();
     let mut runs: Vec<Run> = Vec::new();
-    for object in repository.store().list(&prefix(source)).await.map_err(backstay_archive::Error::from)? {
-        let file = repository.store().get(&object.path).await.map_err(backstay_archive::Error::from)?;
-        let run = open(&vault, &object.path, &file).map_err(|why| Error::Journal { object: object.path, why })?;
+    for object in store.list(&prefix(vault.name())).await.map_err(backstay_archive::Error::from)? {
+        let file = store.get(&object.path).await.map_err(backstay_archive::Error::from)?;
+        let run = open(vault, &object.path, &file).map_err(|why| Error::Journal { object: object.path, why })?;
         match runs.last_mut() {
             Some(last) if last.id == run.id => *last = run,
             _ => runs.push(run),
@@ -168,6 +182,25 @@ pub async fn runs(repository: &Repository, source: &str) -> Result<Vec<Run>> {
     }
     runs.sort_by(|a, b| (a.began, a.commit, &a.id).cmp(&(b.began, b.commit, &b.id)));
     Ok(runs)
+}
+
+/// The namespaces, by their names in the target, that a restore created there and none has brought to its end since: what
+/// comes last, indexes and caps, is still to be done.
+pub(crate) async fn unfinished(vault: &Vault, target: &str) -> Result<BTreeSet<String>> {
+    let all = runs_of(vault).await?;
+    let undone: BTreeSet<&String> =
+        all.iter().filter(|run| run.state == RunState::Proved).filter_map(|run| run.undoes.as_ref()).collect();
+    let mut unfinished = BTreeSet::new();
+    for run in all.iter().filter(|run| run.target == target && run.undoes.is_none() && !undone.contains(&run.id)) {
+        for namespace in &run.namespaces {
+            if run.state == RunState::Proved {
+                unfinished.remove(&namespace.target);
+            } else if namespace.create {
+                unfinished.insert(namespace.target.clone());
+            }
+        }
+    }
+    Ok(unfinished)
 }
 
 /// Opens every journal entry of a source: how many there are, and which cannot be read, with the reason.

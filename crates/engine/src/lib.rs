@@ -37,6 +37,9 @@ pub use journal::{Run, RunNamespace, RunState, Terms, check_runs, runs};
 pub use monitor::{Monitor, Phase, Status};
 pub use pace::{ClosedFor, Pace, Paced};
 pub use proof::{Proof, ProofScope};
-pub use restore::{ConflictPolicy, Destination, NamespacePlan, Plan, Rename, RestoreReport, RestoreRequest, restore};
-pub use scope::Scope;
+pub use restore::{
+    ConflictPolicy, Destination, NamespacePlan, Plan, Rename, Renaming, RestoreReport, RestoreRequest, WrongNames,
+    restore,
+};
+pub use scope::{NamePattern, Scope};
 pub use undo::{UndoConflict, UndoReport, UndoRequest, undo};

@@ -30,7 +30,7 @@ pub struct Proof {
     pub archive: String,
     /// The digest of the records that the target gave back.
     pub target: String,
-    /// True when they are the same.
+    /// True when they are the same, and so are the definitions that were compared.
     pub equal: bool,
     /// How many records the target gave back.
     pub records: u64,
@@ -41,6 +41,11 @@ pub struct Proof {
 }
 
 impl Proof {
+    /// True when the records are the same, whatever their namespaces' definitions.
+    pub fn has_equal_records(&self) -> bool {
+        self.archive == self.target
+    }
+
     pub(crate) fn of(
         archive: &Digest,
         target: &Digest,
@@ -52,7 +57,7 @@ impl Proof {
         Proof {
             archive: summary(archive),
             target: summary(target),
-            equal: archive == target,
+            equal: archive == target && definitions.is_empty(),
             records,
             scope,
             definitions,
@@ -76,7 +81,7 @@ impl LiveScope {
     /// True when the live record is one of those meant.
     pub fn has(&self, id: &[u8], image: &[u8], scratch: &mut String) -> bool {
         let selection = &self.selection;
-        let any_tenant = selection.tenants.is_none() && selection.without.is_empty();
+        let any_tenant = selection.tenants.is_none();
         self.left.binary_search_by(|known| known.as_slice().cmp(id)).is_err()
             && (any_tenant || selection.has_tenant(self.interpreter.tenant(&self.name, image, scratch)))
             && selection.ids.as_ref().is_none_or(|ids| ids.binary_search_by(|known| known.as_slice().cmp(id)).is_ok())

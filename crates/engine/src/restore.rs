@@ -10,17 +10,17 @@
 //! All three write only what differs, so that running a restore again finishes it, or finds nothing to do. A preview
 //! walks the same way and writes nothing, neither to the target nor to the archive.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use backstay_archive::{Definition, Selection, Snapshot, Vault, View};
-use backstay_model::{Coverage, NamespaceKind, Tick, crash_point, hex};
+use backstay_model::{Coverage, Incarnation, NamespaceKind, Tick, crash_point, hex};
 use backstay_seal::Digest;
 use backstay_source::{Namespace, Source, Target};
-use serde::{Deserialize, Serialize};
 
 use crate::backup::capture_through;
 use crate::capture::{CaptureOptions, Until};
-use crate::journal::{Outcome, Run, RunNamespace, RunState, Terms};
+use crate::journal::{Outcome, Run, RunNamespace, RunState, Terms, unfinished};
 use crate::monitor::Meter;
 use crate::proof::{LiveScope, read_back};
 use crate::{Error, Monitor, Phase, Proof, ProofScope, Result, Scope};
@@ -29,16 +29,18 @@ pub(crate) mod ahead;
 mod changed;
 mod compare;
 mod fresh;
+mod hidden;
+mod names;
 mod order;
+mod plan;
 pub(crate) mod rewind;
 pub(crate) mod room;
 mod waiting;
 pub(crate) mod writer;
 
+pub use names::{Rename, Renaming, WrongNames};
+pub use plan::{NamespacePlan, Plan, RestoreReport};
 use writer::Writer;
-
-/// Maps a namespace's name at T to its name in the target.
-pub type Rename = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 /// Where the state is brought back to.
 #[derive(Clone)]
@@ -84,69 +86,6 @@ pub struct RestoreRequest {
     pub preview: bool,
 }
 
-/// What a restore writes, or would write.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Plan {
-    /// Records that are missing.
-    pub insert: u64,
-    /// Records with other content.
-    pub replace: u64,
-    /// Records that should not be there.
-    pub delete: u64,
-    /// Records that were compared and stand as they should.
-    pub unchanged: u64,
-}
-
-impl Plan {
-    /// How many writes.
-    pub fn writes(&self) -> u64 {
-        self.insert + self.replace + self.delete
-    }
-
-    pub(crate) fn add(&mut self, other: &Plan) {
-        self.insert += other.insert;
-        self.replace += other.replace;
-        self.delete += other.delete;
-        self.unchanged += other.unchanged;
-    }
-}
-
-/// What a restore does with one namespace.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct NamespacePlan {
-    /// Its name at T.
-    pub namespace: String,
-    /// Its name in the target.
-    pub target: String,
-    /// True when it is created.
-    pub create: bool,
-    /// The records.
-    pub plan: Plan,
-}
-
-/// What was restored.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct RestoreReport {
-    /// The run's id; empty for a preview.
-    pub id: String,
-    /// The instant.
-    pub at: Tick,
-    /// All namespaces together.
-    pub plan: Plan,
-    /// Each namespace that was selected, in the order of their names.
-    pub namespaces: Vec<NamespacePlan>,
-    /// How many writes took effect.
-    pub written: u64,
-    /// How many were left out because the record had changed meanwhile.
-    pub skipped: u64,
-    /// The proof; none for a preview.
-    pub proof: Option<Proof>,
-    /// What an operator should know: things that were left alone, and why.
-    pub notes: Vec<String>,
-    /// How long it took, in milliseconds.
-    pub milliseconds: u64,
-}
-
 /// Restores, or previews a restore. For [`Destination::InPlace`] `source` and `target` are the same deployment.
 pub async fn restore(
     vault: &Vault,
@@ -156,7 +95,6 @@ pub async fn restore(
     request: &RestoreRequest,
     monitor: &Monitor,
 ) -> Result<RestoreReport> {
-    let (request, shredded) = &without_shredded(vault, request)?;
     let world = vault.repository().world().clone();
     let (began, began_ms) = (world.now(), world.elapsed_ms());
     let mut short = None;
@@ -179,8 +117,16 @@ pub async fn restore(
             (None, snapshot, view)
         }
     };
+    let live = target.definitions().await?;
+    let definitions = view.definitions().await?;
+    let mut request = request.clone();
+    // What is there now counts as well where it is rewound: nobody means another by the name of one that is there.
+    let live_names = live.iter().filter(|_| matches!(request.destination, Destination::InPlace)).map(|live| &live.name);
+    let names = definitions.iter().map(|definition| &definition.name).chain(live_names).map(String::as_str);
+    request.scope = request.scope.among(names);
+    let request = &request;
     let (definitions, left): (Vec<_>, Vec<_>) =
-        view.definitions().await?.into_iter().partition(|found| request.scope.restores(&found.name, found.kind));
+        definitions.into_iter().partition(|found| request.scope.restores(&found.name, found.kind));
     if definitions.is_empty() {
         let what = format!("no namespace that existed at {} is selected", request.at);
         return Err(Error::NothingSelected(what));
@@ -191,16 +137,19 @@ pub async fn restore(
         request,
         monitor,
         since: now.filter(|now| is_unbroken(&snapshot.coverage(), request.at, *now)),
-        live: target.definitions().await?,
+        live,
         report: RestoreReport { at: request.at, ..RestoreReport::default() },
         archive_digest: Digest::default(),
         target_digest: Digest::default(),
         read_back: 0,
         left: Vec::new(),
+        selection: request.scope.selection.clone(),
+        hidden: BTreeMap::new(),
+        unfinished: BTreeSet::new(),
         snapshot,
         view,
     };
-    job.report.notes.extend(shredded.clone());
+    job.look_for_hidden(vault, &definitions).await?;
     job.report.notes.extend(short.map(|short| {
         format!("compared whole namespaces, because {short}: once that is captured, only what changed is looked at")
     }));
@@ -223,15 +172,21 @@ pub async fn restore(
         state: RunState::Begun,
         plan: None,
         written: 0,
+        undecided: 0,
         proof: None,
         error: None,
         milliseconds: 0,
         before: now.map(|tick| tick.to_string()),
+        after: None,
         terms: Some(request.terms.clone()),
         namespaces: job.to_restore(&definitions),
         undoes: None,
     };
+    names::check(&request.destination, &run.namespaces)?;
     if !request.preview {
+        if !request.scope.is_whole() && run.namespaces.iter().any(|namespace| !namespace.create) {
+            job.unfinished = unfinished(vault, &run.target).await?;
+        }
         run.record(vault).await?;
         job.report.id = id;
         crash_point("restore.journaled");
@@ -240,34 +195,19 @@ pub async fn restore(
     let mut report = job.report;
     report.milliseconds = world.elapsed_ms().saturating_sub(began_ms);
     if !request.preview {
+        // Without it an undo is only more careful: a source that has just failed is not asked again.
+        if let (Destination::InPlace, Some(source)) = (&request.destination, source)
+            && !matches!(result, Err(Error::Cancelled | Error::Source(_)))
+        {
+            run.after = source.snapshot().await.ok().map(|tick| tick.to_string());
+        }
         let RestoreReport { plan, written, milliseconds, ref proof, .. } = report;
         // What a conflict left out was left out on request.
-        let outcome = Outcome { plan, written, proof: proof.as_ref(), milliseconds, whole: true };
+        run.undecided = report.undecided;
+        let outcome = Outcome { plan, written, proof: proof.as_ref(), milliseconds, left_out: None };
         run.end(vault, outcome, &result).await?;
     }
     result.map(|()| report)
-}
-
-/// The request without the tenants whose keys were shredded, and a note of who they are. What is archived of them cannot
-/// be read; taking it for absent would delete what they have now. [`Error::Shredded`] when one of them is named.
-fn without_shredded(vault: &Vault, request: &RestoreRequest) -> Result<(RestoreRequest, Option<String>)> {
-    let mut request = request.clone();
-    let shredded = vault.shredded_tenants()?;
-    if let Some(tenants) = &request.scope.selection.tenants
-        && let Some(tenant) = tenants.intersection(&shredded).next()
-    {
-        return Err(Error::Shredded { tenant: tenant.clone() });
-    }
-    if shredded.is_empty() {
-        return Ok((request, None));
-    }
-    let names: Vec<&str> = shredded.iter().map(String::as_str).collect();
-    let note = format!(
-        "left out, because their keys were shredded: {}; nothing is deleted, because it may have been theirs",
-        names.join(", ")
-    );
-    request.scope.selection.without = Arc::new(shredded);
-    Ok((request, Some(note)))
 }
 
 /// Captures everything that the source has committed up to this moment, and returns up to where.
@@ -306,6 +246,12 @@ pub(super) struct Job<'a> {
     /// Records of the namespace at hand that belong to the selection now and existed outside of it at T, ascending by id:
     /// they are left as they are, so the proof of what was restored leaves them out.
     left: Vec<Vec<u8>>,
+    /// Which records of the namespace at hand are meant.
+    selection: Selection,
+    /// The tenants of which records may have stood at T that nobody can read any more, by namespace.
+    hidden: BTreeMap<Incarnation, BTreeSet<String>>,
+    /// Namespaces of the target that an earlier restore made and did not finish.
+    unfinished: BTreeSet<String>,
 }
 
 impl Job<'_> {
@@ -321,6 +267,7 @@ impl Job<'_> {
                 continue;
             }
             let live = self.live.iter().find(|live| live.name == name).cloned();
+            self.turn_to(definition);
             let scope = self.live_scope(definition);
             let mut writer = Writer::new(self.target, &name, self.request.on_conflict);
             if live.as_ref().is_some_and(|live| live.kind == NamespaceKind::Ordered) {
@@ -333,12 +280,7 @@ impl Job<'_> {
                 }
                 (Some(_), _) => self.compare(definition, &name, &scope, writer).await?,
             };
-            let left = std::mem::take(&mut self.left).len();
-            if left > 0 {
-                let note =
-                    format!("{left} records of {name} were outside of the selection then; they are left as they are");
-                self.report.notes.push(note);
-            }
+            self.note_left(definition, &name).await?;
             if definition.kind == NamespaceKind::Ordered && live.is_some() && plan.insert > 0 {
                 let note =
                     format!("{} records of {name} come back behind the others, not where they stood", plan.insert);
@@ -347,7 +289,9 @@ impl Job<'_> {
             self.report.plan.add(&plan);
             let (namespace, target) = (definition.name.clone(), name.clone());
             self.report.namespaces.push(NamespacePlan { namespace, target, create: live.is_none(), plan });
-            if !self.request.preview && self.request.scope.is_whole() && has_options(definition.kind) {
+            // What a restore creates it also defines, however little of it was selected.
+            let defines = self.request.scope.is_whole() || live.is_none() || self.unfinished.contains(&name);
+            if !self.request.preview && defines && has_options(definition.kind) {
                 if live.is_some() {
                     self.target.build_indexes(&name, &definition.image).await?;
                     crash_point("restore.indexes-built");
@@ -376,12 +320,12 @@ impl Job<'_> {
     fn target_name(&self, name: &str) -> String {
         match &self.request.destination {
             Destination::InPlace => name.to_owned(),
-            Destination::Into { rename } => rename(name),
+            Destination::Into { rename } => rename.rename(name),
         }
     }
 
     fn selection(&self) -> &Selection {
-        &self.request.scope.selection
+        &self.selection
     }
 
     fn live_scope(&self, definition: &Definition) -> LiveScope {
@@ -406,18 +350,22 @@ impl Job<'_> {
 
     /// In place, what did not exist at T is not dropped, and what was renamed since is not renamed back: says so.
     fn note_what_stays(&mut self, definitions: &[Definition]) {
-        if !matches!(self.request.destination, Destination::InPlace) || !self.request.scope.is_whole() {
+        if !matches!(self.request.destination, Destination::InPlace) {
             return;
         }
-        for live in self.live.iter().filter(|live| self.request.scope.restores(&live.name, live.kind)) {
-            if definitions.iter().any(|definition| definition.name == live.name) {
-                continue;
-            }
+        let scope = &self.request.scope;
+        for live in &self.live {
             let was = definitions.iter().find(|definition| definition.incarnation == live.incarnation);
-            self.report.notes.push(match was {
-                Some(was) => format!("{} was called {} then; it is left as it is", live.name, was.name),
-                None => format!("{} did not exist then; it is left as it is", live.name),
-            });
+            let note = match was {
+                Some(was) if was.name != live.name => {
+                    format!("{} was called {} then; it is left as it is", live.name, was.name)
+                }
+                None if scope.is_whole() && scope.restores(&live.name, live.kind) => {
+                    format!("{} did not exist then; it is left as it is", live.name)
+                }
+                _ => continue,
+            };
+            self.report.notes.push(note);
         }
     }
 }

@@ -1,16 +1,21 @@
 //! Taking a restore back.
 //!
 //! ```text
-//!   journal      before ─ the tick that the archive was caught up to      namespaces ─ those that were created
-//!                  │                                                        │
-//!   in place     what the restore wrote since then ─▶ what stood before     still as restored ─▶ dropped
-//!   elsewhere    left: what stood there before is not archived              still as restored ─▶ dropped
+//!   journal      before ─ the archive was caught up to here                 namespaces ─ those that were created
+//!                after ─ and by here every write was over                     │
+//!                  │                                                          │
+//!   in place     what the restore wrote in between ─▶ what stood before      still as restored ─▶ dropped
+//!   elsewhere    left: what stood there before is not archived               still as restored ─▶ dropped
 //! ```
 //!
 //! In place the archive holds everything: what stood before each write of the restore, that write itself, and whatever
 //! came after it. A record is put back only while it still is what the restore made of it; one that somebody changed
 //! since is a conflict. All of it is looked at before anything is written, so that with [`ConflictPolicy::Abort`] an
-//! undo with conflicts writes nothing.
+//! undo with conflicts writes nothing. A restore that was killed has no `after`: what it wrote is told from what others
+//! wrote by being the first change since `before`, and everything else that may be either is a conflict.
+//!
+//! What is left as it is was not taken back, and an undo that leaves something never says that it has taken back the
+//! restore.
 //!
 //! An undo writes only what differs: running it again finishes it, or finds nothing to do. It is a run of the journal
 //! itself, and cannot be taken back: running the restore again does that.
@@ -20,12 +25,12 @@ mod records;
 
 use std::sync::Arc;
 
-use backstay_archive::{Definition, Snapshot, Vault, View};
+use backstay_archive::{Definition, Shredded, Shreddings, Snapshot, Vault, View};
 use backstay_model::{Tick, hex};
 use backstay_seal::Digest;
 use backstay_source::{Namespace, Source, Target};
 
-use crate::journal::{Outcome, Run, RunNamespace, RunState, runs};
+use crate::journal::{Outcome, Run, RunNamespace, RunState, runs_of};
 use crate::restore::ahead::look;
 use crate::restore::{catch_up, is_unbroken};
 use crate::{ConflictPolicy, Error, Monitor, Plan, Proof, ProofScope, Result, Scope};
@@ -76,6 +81,8 @@ pub struct UndoReport {
     pub conflicting: Vec<UndoConflict>,
     /// The namespaces that are dropped, because the restore had created them.
     pub dropped: Vec<String>,
+    /// The namespaces that stay as they are, because what stood there before the restore is archived nowhere.
+    pub left: Vec<String>,
     /// What was read back in the end; none for a preview.
     pub proof: Option<Proof>,
     /// What an operator should know: things that were left alone, and why.
@@ -94,7 +101,10 @@ pub async fn undo(
     monitor: &Monitor,
 ) -> Result<UndoReport> {
     let mut request = request.clone();
-    request.scope.selection.without = Arc::new(vault.shredded_tenants()?);
+    if !vault.shreddings()?.is_empty() {
+        // What nobody can read any more was not restored, or cannot be told from what others wrote.
+        request.scope.selection.shredded = Shredded::Gone;
+    }
     let request = &request;
     let run = &request.run;
     if let Some(other) = &run.undoes {
@@ -103,7 +113,7 @@ pub async fn undo(
             why: format!("it took the restore {other} back itself; run that restore again instead"),
         });
     }
-    let all = runs(vault.repository(), vault.name()).await?;
+    let all = runs_of(vault).await?;
     let earlier = all.iter().find(|past| past.undoes.as_ref() == Some(&run.id) && past.state == RunState::Proved);
     if let Some(earlier) = earlier {
         return Ok(UndoReport { already: Some(earlier.id.clone()), ..UndoReport::default() });
@@ -112,6 +122,13 @@ pub async fn undo(
     let (began, began_ms) = (world.now(), world.elapsed_ms());
     let mut job = Undoing::prepare(vault, source, target, interpreter, request, monitor).await?;
     job.walk(false).await?;
+    if !job.report.left.is_empty() && job.is_all_left() {
+        let why = format!(
+            "{} stood there before it, and what they held then is archived nowhere",
+            job.report.left.join(", ")
+        );
+        return Err(Error::NotUndoable { run: run.id.clone(), why });
+    }
     if request.preview {
         return Ok(job.end(world.elapsed_ms().saturating_sub(began_ms)));
     }
@@ -137,6 +154,7 @@ pub async fn undo(
         error: None,
         milliseconds: 0,
         before: None,
+        after: None,
         terms: None,
         namespaces: Vec::new(),
         undoes: Some(run.id.clone()),
@@ -147,9 +165,23 @@ pub async fn undo(
     let mut report = job.end(world.elapsed_ms().saturating_sub(began_ms));
     report.id = id;
     let UndoReport { plan, written, milliseconds, ref proof, .. } = report;
-    let outcome = Outcome { plan, written, proof: proof.as_ref(), milliseconds, whole: report.skipped == 0 };
+    let left_out = match (report.left.as_slice(), report.skipped) {
+        ([], 0) => None,
+        ([], skipped) => Some(format!("{skipped} places that somebody had changed since were left out")),
+        (left, _) => Some(format!("{} stay as they are", left.join(", "))),
+    };
+    let outcome = Outcome { plan, written, proof: proof.as_ref(), milliseconds, left_out };
     own.end(vault, outcome, &result).await?;
     result.map(|()| report)
+}
+
+/// The changes since a restore began among which its own are.
+#[derive(Clone, Copy)]
+struct Window {
+    /// Up to and with this tick.
+    through: Tick,
+    /// True when the restore journaled the end of its writes: nothing of what others did later is in here.
+    is_closed: bool,
 }
 
 /// An undo that is going on.
@@ -160,8 +192,12 @@ struct Undoing<'a> {
     snapshot: Snapshot,
     /// The archive as of the instant that was restored.
     then: View,
-    /// In place: the archive as of just before the restore, and up to where it is held now.
-    before: Option<(View, Tick)>,
+    /// In place: the archive as of just before the restore.
+    before: Option<View>,
+    /// In place: among which changes the restore's own are.
+    window: Window,
+    /// Keys under which something may have stood before that nobody can read any more.
+    shreddings: Shreddings,
     /// The target's namespaces.
     live: Vec<Namespace>,
     report: UndoReport,
@@ -187,7 +223,7 @@ impl<'a> Undoing<'a> {
         }
         let unreadable = |_| refused("its journal entry holds no instant");
         let at: Tick = run.at.parse().map_err(unreadable)?;
-        let (snapshot, before) = match (&run.before, source) {
+        let (snapshot, before, window) = match (&run.before, source) {
             (Some(before), Some(source)) => {
                 let before: Tick = before.parse().map_err(unreadable)?;
                 let (snapshot, now) = match request.preview {
@@ -209,9 +245,15 @@ impl<'a> Undoing<'a> {
                     ));
                 }
                 let view = snapshot.at(before).await?;
-                (snapshot, Some((view, now)))
+                let after: Option<Tick> =
+                    run.after.as_ref().map(|after| after.parse()).transpose().map_err(unreadable)?;
+                let window = match after {
+                    Some(after) => Window { through: after.min(now), is_closed: true },
+                    None => Window { through: now, is_closed: false },
+                };
+                (snapshot, Some(view), window)
             }
-            _ => (vault.snapshot(interpreter, at).await?, None),
+            _ => (vault.snapshot(interpreter, at).await?, None, Window { through: at, is_closed: true }),
         };
         Ok(Undoing {
             target,
@@ -219,6 +261,8 @@ impl<'a> Undoing<'a> {
             monitor,
             then: snapshot.at(at).await?,
             before,
+            window,
+            shreddings: vault.shreddings()?,
             live: target.definitions().await?,
             snapshot,
             report: UndoReport::default(),
@@ -233,14 +277,7 @@ impl<'a> Undoing<'a> {
     async fn walk(&mut self, write: bool) -> Result<()> {
         self.write = write;
         self.report = UndoReport::default();
-        let scope = &self.request.scope;
-        let mut definitions = self.then.definitions().await?;
-        definitions.retain(|definition| scope.restores(&definition.name, definition.kind));
-        let without = &self.request.scope.selection.without;
-        if !without.is_empty() {
-            let names: Vec<&str> = without.iter().map(String::as_str).collect();
-            self.report.notes.push(format!("left out, because their keys were shredded: {}", names.join(", ")));
-        }
+        let definitions = self.then.definitions().await?;
         // Views stand on collections: they go first.
         let namespaces = self.request.run.namespaces.iter().rev();
         for namespace in namespaces {
@@ -248,14 +285,23 @@ impl<'a> Undoing<'a> {
             let Some(definition) = definitions.iter().find(|known| known.name == namespace.namespace) else { continue };
             match (namespace.create, self.before.clone()) {
                 (true, _) => self.drop_created(definition, namespace).await?,
-                (false, Some((before, now))) => self.put_back(definition, namespace, &before, now).await?,
-                (false, None) => self.report.notes.push(format!(
-                    "{} was there before the restore, and what it held is not archived: it is left as it is",
-                    namespace.target
-                )),
+                (false, Some(before)) => self.put_back(definition, namespace, &before).await?,
+                (false, None) => {
+                    self.report.left.push(namespace.target.clone());
+                    self.report.notes.push(format!(
+                        "{} was there before the restore, and what it held is not archived: it is left as it is",
+                        namespace.target
+                    ));
+                }
             }
         }
         Ok(())
+    }
+
+    /// True when nothing of what the restore did can be taken back.
+    fn is_all_left(&self) -> bool {
+        let has_created = self.request.run.namespaces.iter().any(|namespace| namespace.create);
+        !has_created && self.before.is_none()
     }
 
     /// The namespace of the target with this name, if there is one.

@@ -7,10 +7,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use backstay_archive::Selection;
-use backstay_engine::{ConflictPolicy, Destination, Error, ProofScope, RestoreRequest, RunState, Scope, runs};
+use backstay_engine::{
+    ConflictPolicy, Destination, Error, NamePattern, ProofScope, RestoreRequest, RunState, Scope, runs,
+};
 use backstay_model::Tick;
-use backstay_sim::toy::{Operation, Record, Toy, ToySource};
+use backstay_sim::toy::{Operation, Record, Toy, ToyInterpreter, ToySource};
 use backstay_sim::{Chance, workload};
+use backstay_source::Target;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rig::meddling::Meddling;
@@ -121,7 +124,7 @@ fn a_restore_under_other_names_leaves_the_old_ones_alone() {
         let (rig, at) = damaged().await;
         rig.capture().await;
         let before = now(&rig.toy);
-        let rename: backstay_engine::Rename = Arc::new(|name| name.replace("shop.", "rescued."));
+        let rename: backstay_engine::Rename = Arc::new(|name: &str| name.replace("shop.", "rescued."));
         let request = RestoreRequest { destination: Destination::Into { rename }, ..everything(at) };
         let report = rig.restore_into(&rig.source, &request).await.unwrap();
         assert!(report.proof.as_ref().is_some_and(|proof| proof.equal && proof.definitions.is_empty()), "{report:?}");
@@ -135,6 +138,129 @@ fn a_restore_under_other_names_leaves_the_old_ones_alone() {
         let again = rig.restore_into(&rig.source, &request).await.unwrap();
         assert_eq!((again.plan.replace, again.plan.delete, again.written), (1, 1, 2));
         assert_eq!(now(&rig.toy)["rescued.users"], then["shop.users"]);
+    });
+}
+
+#[test]
+fn a_selective_restore_that_was_cut_short_defines_what_it_created() {
+    block_on(async {
+        for call in 1.. {
+            let (rig, at) = damaged().await;
+            rig.capture().await;
+            let target = empty();
+            target.fail_call(call, backstay_sim::toy::ToyFault::Unavailable);
+            let before = target.calls();
+            let first = rig.restore_into(&target, &tenant("acme", at)).await;
+            if target.calls() < before + call {
+                assert!(call > 5 && first.is_ok());
+                return;
+            }
+            let report = rig.restore_into(&target, &tenant("acme", at)).await.unwrap();
+            assert!(report.proof.unwrap().equal, "call {call}: {first:?}");
+            let view = rig.vault().await.snapshot(Arc::new(ToyInterpreter), at).await.unwrap().at(at).await.unwrap();
+            for definition in view.definitions().await.unwrap() {
+                let differences = target.definition_differences(&definition.name, &definition.image).await.unwrap();
+                assert!(differences.is_empty(), "call {call}: {first:?} {differences:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn what_a_selective_restore_finds_it_does_not_define() {
+    block_on(async {
+        let (rig, at) = damaged().await;
+        rig.capture().await;
+        let target = empty();
+        target.toy().create("shop.orders").unwrap();
+        for _ in 0..2 {
+            let report = rig.restore_into(&target, &tenant("acme", at)).await.unwrap();
+            assert!(report.proof.unwrap().equal);
+        }
+        let view = rig.vault().await.snapshot(Arc::new(ToyInterpreter), at).await.unwrap().at(at).await.unwrap();
+        let orders = view.definitions().await.unwrap().into_iter().find(|known| known.name == "shop.orders").unwrap();
+        assert!(!target.definition_differences("shop.orders", &orders.image).await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn definitions_that_differ_are_no_proof() {
+    block_on(async {
+        let (rig, at) = damaged().await;
+        rig.toy.alter("shop.orders", |definition| definition.with("validator", "strict")).unwrap();
+        let report = rig.rewind(&everything(at)).await.unwrap();
+        let proof = report.proof.unwrap();
+        assert!(!proof.equal && proof.has_equal_records() && !proof.definitions.is_empty(), "{proof:?}");
+        let run = runs(&rig.repository, rig::NAME).await.unwrap().pop().unwrap();
+        assert_eq!(run.state, RunState::Failed);
+        // Of one tenant nobody asked for definitions.
+        assert!(rig.rewind(&tenant("acme", at)).await.unwrap().proof.unwrap().equal);
+    });
+}
+
+#[test]
+fn a_renamed_namespace_is_named_whatever_is_selected() {
+    block_on(async {
+        for selective in [false, true] {
+            let (rig, at) = damaged().await;
+            rig.toy.rename("shop.orders", "shop.old").unwrap();
+            let only: Arc<dyn Fn(&str) -> bool + Send + Sync> = Arc::new(|name| name == "shop.orders");
+            let RestoreRequest { scope, .. } = if selective { tenant("acme", at) } else { everything(at) };
+            let scope = Scope { namespaces: Some(only), ..scope };
+            let request = RestoreRequest { scope, preview: true, ..everything(at) };
+            let report = rig.rewind(&request).await.unwrap();
+            let told = |note: &&String| note.starts_with("shop.old was called shop.orders then");
+            assert_eq!(report.notes.iter().filter(told).count(), 1, "{report:?}");
+        }
+    });
+}
+
+#[test]
+fn a_name_that_looks_like_a_pattern_means_the_namespace_of_that_name() {
+    block_on(async {
+        let rig = Rig::with_shop().await;
+        for name in ["shop.o?[x]", "shop.o?x"] {
+            rig.toy.create(name).unwrap();
+            rig.put(name, b"a", "acme", "red");
+        }
+        rig.backup().await;
+        let at = rig.toy.now();
+        let pattern = |text: &str| NamePattern {
+            text: text.to_owned(),
+            matches: Arc::new(|name| name.starts_with("shop.o") && name.ends_with('x')),
+        };
+        let restored = async |text: &str| {
+            let scope = Scope { patterns: vec![pattern(text)], ..Scope::default() };
+            let report = rig.restore_into(&empty(), &RestoreRequest { scope, ..everything(at) }).await.unwrap();
+            report.namespaces.into_iter().map(|plan| plan.namespace).collect::<Vec<_>>()
+        };
+        assert_eq!(restored("shop.o?[x]").await, ["shop.o?[x]"]);
+        assert_eq!(restored("shop.o?[xy]").await, ["shop.o?x"]);
+        // What is there now is not passed over for another that was there then.
+        rig.toy.create("shop.o*[x]").unwrap();
+        let scope = Scope { patterns: vec![pattern("shop.o*[x]")], ..Scope::default() };
+        let refused = rig.rewind(&RestoreRequest { scope, ..everything(at) }).await;
+        assert!(matches!(refused, Err(Error::NothingSelected(_))), "{refused:?}");
+    });
+}
+
+#[test]
+fn two_namespaces_never_share_a_name() {
+    block_on(async {
+        let (rig, at) = damaged().await;
+        rig.capture().await;
+        let rename: backstay_engine::Rename = Arc::new(|_: &str| "rescued.all".to_owned());
+        for preview in [true, false] {
+            let destination = Destination::Into { rename: Arc::clone(&rename) };
+            let target = empty();
+            let refused = rig.restore_into(&target, &RestoreRequest { destination, preview, ..everything(at) }).await;
+            assert!(
+                matches!(&refused, Err(Error::WrongNames { why, .. }) if why.contains("shop.users")),
+                "{refused:?}"
+            );
+            assert!(now(target.toy()).is_empty());
+        }
+        assert!(runs(&rig.repository, rig::NAME).await.unwrap().is_empty());
     });
 }
 

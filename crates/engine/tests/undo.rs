@@ -3,6 +3,7 @@
 
 mod rig;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use backstay_archive::Selection;
@@ -14,6 +15,7 @@ use backstay_model::Tick;
 use backstay_sim::toy::{Record, Toy, ToyFault, ToyInterpreter, ToySource};
 use backstay_sim::workload;
 use backstay_source::{Source, Target};
+use futures::FutureExt;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rig::meddling::Meddling;
@@ -147,7 +149,7 @@ fn what_was_written_while_the_restore_was_on_its_way_comes_back() {
 #[test]
 fn what_a_restore_created_is_dropped_unless_somebody_changed_it() {
     block_on(async {
-        let rename: backstay_engine::Rename = Arc::new(|name| name.replace("shop.", "rescued."));
+        let rename: backstay_engine::Rename = Arc::new(|name: &str| name.replace("shop.", "rescued."));
         for change in [false, true] {
             let (rig, at) = damaged().await;
             rig.capture().await;
@@ -179,17 +181,89 @@ fn what_a_restore_created_is_dropped_unless_somebody_changed_it() {
 }
 
 #[test]
-fn what_was_there_before_a_restore_elsewhere_is_left() {
+fn what_was_there_before_a_restore_elsewhere_is_left_and_not_called_taken_back() {
     block_on(async {
         let (rig, at) = damaged().await;
         rig.capture().await;
         let other = ToySource::new(Arc::new(Toy::new()));
         rig.restore_into(&other, &everything(at)).await.unwrap();
+        undo_on(&rig, &other, &request(&rig, &Scope::default()).await).await.unwrap();
+        other.toy().create("shop.users").unwrap();
         rig.restore_into(&other, &everything(at)).await.unwrap();
         let restored = now(other.toy());
-        let report = undo_on(&rig, &other, &request(&rig, &Scope::default()).await).await.unwrap();
-        assert_eq!((report.written, report.notes.len()), (0, 2), "{report:?}");
+        // One was there, the other was not.
+        let partly = request(&rig, &Scope::default()).await;
+        let report = undo_on(&rig, &other, &partly).await.unwrap();
+        assert_eq!((report.left, report.dropped), (vec!["shop.users".to_owned()], vec!["shop.orders".to_owned()]));
+        assert_eq!(now(other.toy())["shop.users"], restored["shop.users"]);
+        let own = runs(&rig.repository, rig::NAME).await.unwrap().into_iter().find(|run| run.id == report.id).unwrap();
+        assert_eq!(own.state, RunState::Failed, "it was not taken back as a whole");
+        assert!(own.error.unwrap().contains("shop.users"));
+        // Both were there: nothing can be taken back.
+        other.toy().create("shop.orders").unwrap();
+        rig.restore_into(&other, &everything(at)).await.unwrap();
+        let restored = now(other.toy());
+        for preview in [true, false] {
+            let whole = UndoRequest { preview, ..request(&rig, &Scope::default()).await };
+            let refused = undo_on(&rig, &other, &whole).await;
+            assert!(
+                matches!(&refused, Err(Error::NotUndoable { why, .. }) if why.contains("shop.orders")),
+                "{refused:?}"
+            );
+        }
         assert_eq!(now(other.toy()), restored);
+    });
+}
+
+/// Somebody changes a record and changes it back, makes one and deletes it again, and repairs one in two steps.
+fn others_work(rig: &Rig) {
+    for colour in ["green", "red"] {
+        rig.put("shop.orders", b"f", "bolt", colour);
+        rig.put("shop.orders", b"b", "bolt", colour);
+    }
+    rig.put("shop.orders", b"tmp", "bolt", "blue");
+    rig.delete("shop.orders", b"tmp");
+}
+
+#[test]
+fn what_others_did_after_the_restore_is_theirs() {
+    block_on(async {
+        let (rig, at) = damaged().await;
+        let before = now(&rig.toy);
+        rig.rewind(&everything(at)).await.unwrap();
+        others_work(&rig);
+        let report = undo(&rig, &request(&rig, &Scope::default()).await).await.unwrap();
+        assert_eq!(now(&rig.toy), before, "{report:?}");
+        // A restore that wrote one record only.
+        let rig = Rig::with_shop().await;
+        rig.backup().await;
+        let at = rig.toy.now();
+        rig.append("shop.orders", b"a", "2");
+        let before = now(&rig.toy);
+        rig.rewind(&everything(at)).await.unwrap();
+        others_work(&rig);
+        let report = undo(&rig, &request(&rig, &Scope::default()).await).await.unwrap();
+        assert_eq!((report.plan.writes(), report.written), (1, 1), "{report:?}");
+        assert_eq!(now(&rig.toy), before);
+    });
+}
+
+#[test]
+fn what_a_killed_restore_or_others_may_have_written_is_a_conflict() {
+    block_on(async {
+        let (rig, at) = damaged().await;
+        let target = Meddling::new(&rig.source).before_write(|_| panic!("killed"));
+        let killed = AssertUnwindSafe(rig.rewind_through(&target, &everything(at))).catch_unwind().await;
+        assert!(killed.is_err());
+        others_work(&rig);
+        let found = now(&rig.toy);
+        let abort = request(&rig, &Scope::default()).await;
+        assert_eq!((abort.run.state, abort.run.after.clone()), (RunState::Begun, None));
+        let Err(Error::ChangedSince { count: 1, first, .. }) = undo(&rig, &abort).await else { panic!("no conflict") };
+        assert_eq!(first, "b", "what is again as it was before the restore is none");
+        let skip = UndoRequest { on_conflict: ConflictPolicy::Skip, ..abort };
+        let report = undo(&rig, &skip).await.unwrap();
+        assert_eq!((report.written, report.skipped, now(&rig.toy)), (0, 1, found));
     });
 }
 

@@ -63,6 +63,8 @@ pub struct RunningScan {
     pub id: Id,
     /// The stream must be archived from this tick on.
     pub from: Tick,
+    /// When the commit that began it was written, by its writer's clock, in seconds since 1970-01-01T00:00:00Z.
+    pub began: u64,
 }
 
 /// A completed scan.
@@ -72,6 +74,8 @@ pub struct Scan {
     pub id: Id,
     /// The stream had to be archived from this tick on.
     pub from: Tick,
+    /// When the commit that began it was written, by its writer's clock, in seconds since 1970-01-01T00:00:00Z.
+    pub began: u64,
     /// From this tick on answers are complete.
     pub consistent: Tick,
     /// How many records it read.

@@ -128,7 +128,7 @@ async fn users_and_roles_are_captured_and_restored_only_when_asked() {
     let selection =
         backstay_archive::Selection { predicate: Some(std::sync::Arc::new(predicate)), ..Default::default() };
     stage.run("other", doc! { "dropUser": "bob" }).await;
-    let scope = Scope { namespaces: Some(named.clone()), named: Some(named), selection };
+    let scope = Scope { namespaces: Some(named.clone()), named: Some(named), selection, ..Scope::default() };
     stage.rewind(at, scope).await.unwrap();
     let now = users(&stage, &stage.client).await;
     assert_eq!(now.len(), 5);

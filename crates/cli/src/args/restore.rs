@@ -3,9 +3,9 @@
 use backstay_engine::ConflictPolicy;
 use clap::{Args, ValueEnum};
 
+use super::rename::Rename;
 use super::selection::SelectionArgs;
 use super::switch;
-use super::values::Rename;
 use crate::config::{Secret, secret};
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -103,7 +103,8 @@ pub struct TargetArgs {
     /// Restore into the deployment at this URI
     #[arg(long, value_name = "URI", env = "BACKSTAY_INTO", hide_env_values = true)]
     pub into: Option<String>,
-    /// Give a namespace or a database another name (shop.orders=old.orders, shop.*=old.*); may be repeated
+    /// Give a namespace or a database another name (shop.orders=old.orders, shop.*=old.*); may be repeated, and a time
+    /// series goes by its own name
     #[arg(long = "rename", value_name = "FROM=TO", env = "BACKSTAY_RENAME", hide_env_values = true)]
     pub renames: Vec<Rename>,
     /// What to do with a record that changes meanwhile: abort before anything is written where that can be known in

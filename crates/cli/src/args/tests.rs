@@ -117,6 +117,11 @@ fn a_rename_pairs_like_with_like() {
     for wrong in ["", "a", "a=b", "shop.*=old.a", "shop.a=old.*", "shop.a*=old.b*", "*.a=b.a", "shop.a="] {
         assert!(rename(wrong).is_err(), "{wrong}");
     }
+    for servers_own in ["shop.a=admin.a", "shop.*=config.*", "shop.a=local.b", "shop.a=shop.system.users"] {
+        assert!(rename(servers_own).unwrap_err().contains("server's own"), "{servers_own}");
+    }
+    assert_eq!(rename("shop.ts=old.ts").unwrap().apply("shop.system.buckets.ts"), Some("old.system.buckets.ts".into()));
+    assert!(rename("shop.system.buckets.ts=old.ts").unwrap_err().contains("write shop.ts="));
 }
 
 #[test]

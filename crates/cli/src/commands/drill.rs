@@ -83,7 +83,7 @@ pub async fn run(context: &Context, args: &DrillArgs) -> Result<Exit, Failure> {
     let own = format!("{PREFIX}{}_", hex(&[a, b, c, d]));
     let rename: Rename = {
         let own = own.clone();
-        Arc::new(move |name| scratch_name(&own, name))
+        Arc::new(move |name: &str| scratch_name(&own, name))
     };
     let request = RestoreRequest {
         at,
@@ -101,7 +101,7 @@ pub async fn run(context: &Context, args: &DrillArgs) -> Result<Exit, Failure> {
     let left = clear(&target, &own, args.keep).await;
     let report = done.map_err(|error| failed(error, at))?;
     let left = left?;
-    let passed = report.proof.as_ref().is_some_and(|proof| proof.equal && proof.definitions.is_empty());
+    let passed = report.proof.as_ref().is_some_and(|proof| proof.equal);
     print(context, args, &report, &target, passed, &left)?;
     Ok(if passed { Exit::Done } else { Exit::CheckFailed })
 }
@@ -201,7 +201,7 @@ fn print(
             count(report.namespaces.len() as u64),
             duration(elapsed)
         ));
-        if let Some(proof) = report.proof.as_ref().filter(|proof| !proof.equal) {
+        if let Some(proof) = report.proof.as_ref().filter(|proof| !proof.has_equal_records()) {
             lines.push(format!("the archive's digest is {}, the target's {}", proof.archive, proof.target));
         }
         let differences = report.proof.iter().flat_map(|proof| &proof.definitions);

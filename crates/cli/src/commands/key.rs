@@ -247,12 +247,14 @@ async fn shred(context: &Context, args: &KeyShredArgs) -> Result<Exit, Failure> 
         _ => format!(
             "destroyed {} of tenant {}: what the archive holds of it is unreadable from now on\nsorted {} tails and \
              deleted {} objects, {}, that held its changes under a shared key\nCopies of the keyring still hold the \
-             keys: destroy them as well.",
+             keys: destroy them as well.\nRun backstay backup {} next: as of any time before that it stays uncertain what the \
+             tenant had.",
             if keys == 1 { "the key".to_owned() } else { format!("{keys} keys") },
             args.tenant,
             count(tails),
             count(deleted),
-            bytes(deleted_bytes)
+            bytes(deleted_bytes),
+            vault.name()
         ),
     })?;
     Ok(Exit::Done)

@@ -7,12 +7,13 @@
 //!   neither, elsewhere            refused
 //! ```
 
+mod names;
 mod report;
 
 use std::sync::Arc;
 
 use backstay_archive::Vault;
-use backstay_engine::{ConflictPolicy, Destination, Error, ProofScope, Rename, RestoreReport, RestoreRequest, restore};
+use backstay_engine::{ConflictPolicy, Destination, Error, ProofScope, RestoreReport, RestoreRequest, restore};
 use backstay_model::Tick;
 use backstay_mongodb::MongoDeployment;
 use backstay_source::{Source, Target};
@@ -81,6 +82,7 @@ pub async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit, Failure>
     report::print(context, args, &report, &place.location())?;
     match report.proof {
         Some(proof) if !proof.equal => Ok(Exit::CheckFailed),
+        _ if report.undecided > 0 => Ok(Exit::PartlyUnread),
         _ => Ok(Exit::Done),
     }
 }
@@ -110,6 +112,8 @@ pub async fn moment(vault: &Vault, time: &TimeSpec, context: &Context) -> Result
 struct Place {
     vault: Vault,
     in_place: bool,
+    /// True when what is written is the source, in place or not.
+    is_source: bool,
     /// The source, in place: it is captured by what the configuration says.
     source: Option<MongoDeployment>,
     /// The deployment that is written; the source itself in place. Whose its records are is decided by the rules as of
@@ -126,12 +130,13 @@ impl Place {
         match destination {
             args::Destination::InPlace => {
                 let (vault, target) = installation.live(&args.source).await?;
-                Ok(Place { vault, in_place: true, source: Some(target.clone()), target })
+                Ok(Place { vault, in_place: true, is_source: true, source: Some(target.clone()), target })
             }
             args::Destination::Into(uri) => {
                 let vault = installation.vault(&args.source).await?;
                 let target = connect_target(uri, installation.config.source(&args.source)?).await?;
-                Ok(Place { vault, in_place: false, source: None, target })
+                let is_source = target.discover().await?.identity == vault.state().await.source().identity;
+                Ok(Place { vault, in_place: false, is_source, source: None, target })
             }
         }
     }
@@ -144,12 +149,8 @@ impl Place {
         if self.in_place {
             return Destination::InPlace;
         }
-        let renames = args.target.renames.clone();
-        let rename: Rename = Arc::new(move |name| {
-            let renamed = renames.iter().find_map(|rename| rename.apply(name));
-            renamed.unwrap_or_else(|| name.to_owned())
-        });
-        Destination::Into { rename }
+        let names = names::Names { renames: args.target.renames.clone(), is_source: self.is_source };
+        Destination::Into { rename: Arc::new(names) }
     }
 
     async fn check_names(&self, args: &RestoreArgs, at: Tick, installation: &Installation) -> Result<(), Failure> {

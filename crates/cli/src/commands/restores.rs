@@ -150,8 +150,18 @@ fn in_full(all: &[Run], run: &Run, zone: &TimeZone) -> String {
         let took = duration(std::time::Duration::from_millis(run.milliseconds));
         lines.push(format!("written   {} in {took}", count(run.written)));
     }
+    if run.undecided > 0 {
+        lines.push(format!(
+            "undecided {} records, because a key was shredded: they stayed as they were",
+            count(run.undecided)
+        ));
+    }
     if let Some(proof) = &run.proof {
-        let verdict = if proof.equal { "equal" } else { "NOT EQUAL" };
+        let verdict = match (proof.equal, proof.has_equal_records()) {
+            (true, _) => "equal",
+            (false, true) => "NOT EQUAL: definitions differ",
+            (false, false) => "NOT EQUAL",
+        };
         lines.push(format!("proof     {verdict}, {} records read back", count(proof.records)));
         lines.push(format!("          archive {}", proof.archive));
         lines.push(format!("          target  {}", proof.target));

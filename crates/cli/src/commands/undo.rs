@@ -33,6 +33,8 @@ struct Summary<'a> {
     conflicts: u64,
     conflicting: Vec<Conflicting<'a>>,
     dropped: &'a [String],
+    /// What stays as it is: what stood there before the restore is archived nowhere.
+    left: &'a [String],
     proof: Option<&'a Proof>,
     notes: &'a [String],
     seconds: f64,
@@ -88,6 +90,7 @@ pub async fn run(context: &Context, args: &UndoArgs) -> Result<Exit, Failure> {
     print(context, &request.run, &place, &report)?;
     match report.proof {
         Some(proof) if !proof.equal => Ok(Exit::CheckFailed),
+        _ if !report.left.is_empty() => Ok(Exit::PartlyUnread),
         _ => Ok(Exit::Done),
     }
 }
@@ -158,6 +161,7 @@ fn print(context: &Context, run: &Run, place: &Place, report: &UndoReport) -> Re
         conflicts: report.conflicts,
         conflicting: report.conflicting.iter().map(Conflicting::of).collect(),
         dropped: &report.dropped,
+        left: &report.left,
         proof: report.proof.as_ref(),
         notes: &report.notes,
         seconds: elapsed.as_secs_f64(),
@@ -192,14 +196,18 @@ fn describe(run: &Run, report: &UndoReport, elapsed: Duration) -> String {
     match &report.proof {
         None => lines.push("nothing was written".to_owned()),
         Some(proof) => {
+            let verdict = if report.left.is_empty() { "taken back" } else { "taken back in part" };
             lines.push(format!(
-                "taken back: {} writes in {}, run {}",
+                "{verdict}: {} writes in {}, run {}",
                 count(report.written),
                 duration(elapsed),
                 report.id
             ));
             if report.skipped > 0 {
                 lines.push(format!("skipped: {}, because somebody changed them since", count(report.skipped)));
+            }
+            if !report.left.is_empty() {
+                lines.push(format!("not taken back: {}", report.left.join(", ")));
             }
             lines.push(match proof.equal {
                 true => {

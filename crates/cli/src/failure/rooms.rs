@@ -30,6 +30,7 @@ impl From<backstay_engine::Error> for Failure {
             Error::NothingSelected(_) => {
                 Failure::failed(message).hint("backstay ls SOURCE --at T shows what there was")
             }
+            Error::WrongNames { instead, .. } => Failure::usage(message).hint(instead),
             Error::Conflict { .. } => Failure::failed(message).hint(
                 "what was written before stays and running it again goes on from there; --on-conflict skip leaves such \
                  records alone, --on-conflict overwrite writes over them",
@@ -45,7 +46,10 @@ impl From<backstay_engine::Error> for Failure {
                  overwrite writes over them",
             ),
             Error::Shredded { .. } => {
-                Failure::new(Exit::WrongKey, message).hint("name other tenants, or none: then it is left out")
+                Failure::new(Exit::WrongKey, message).hint(
+                    "name other tenants, or none: then it is left out; what it has had since it came back can be restored as \
+                     of a time after that",
+                )
             }
             Error::NotProved { .. } => Failure::new(Exit::CheckFailed, message),
             Error::Journal { .. } => {

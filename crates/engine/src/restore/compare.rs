@@ -194,8 +194,8 @@ impl Job<'_> {
         writes: &mut Vec<OwnedWrite>,
     ) -> Result<()> {
         let mut existed: Vec<Vec<u8>> = Vec::new();
-        if !self.selection().without.is_empty() {
-            // With shredded tenants about, what is not found may have been there and be unreadable.
+        if self.selection().may_miss() {
+            // What is not found may have been there under a key that was shredded.
             existed.extend(extra.iter().map(|(id, _)| id.to_vec()));
         } else if !self.request.scope.is_whole() && !extra.is_empty() {
             let ids = extra.iter().map(|(id, _)| id.to_vec()).collect();

@@ -187,8 +187,8 @@ impl Job<'_> {
 /// What a rewind of `selection` makes of the record with this id, by what was there `then`.
 pub(crate) fn wanted_image<'r>(selection: &Selection, id: &[u8], then: &'r Loaded) -> Wanted<'r> {
     match then.get(id) {
-        // With shredded tenants about, what is not found may be there and unreadable.
-        None if !selection.without.is_empty() => Wanted::NotSelected,
+        // What is not found may have been there under a key that was shredded.
+        None if selection.may_miss() => Wanted::NotSelected,
         None => Wanted::Nothing,
         Some((tenant, image)) => {
             let selected = selection.has_tenant(tenant.as_str())

@@ -8,10 +8,10 @@ use backstay_model::{NamespaceKind, RecordBatch};
 
 use super::Undoing;
 use crate::compare::{Comparison, Pair};
-use crate::journal::{RunNamespace, RunState};
+use crate::journal::RunNamespace;
 use crate::monitor::Meter;
 use crate::restore::writer::{OwnedWrite, Writer};
-use crate::{Phase, Result};
+use crate::{Phase, Proof, Result};
 
 /// How a namespace stands to what was restored into it.
 #[derive(Default)]
@@ -29,7 +29,7 @@ impl Undoing<'_> {
     pub(super) async fn drop_created(&mut self, definition: &Definition, namespace: &RunNamespace) -> Result<()> {
         let name = &namespace.target;
         let Some(live) = self.live(name).cloned() else { return Ok(()) };
-        if let Some((before, _)) = self.before.clone()
+        if let Some(before) = self.before.clone()
             && before.definitions().await?.iter().any(|known| known.incarnation == live.incarnation)
         {
             self.conflict(name, String::new(), "it is not the one that the restore made");
@@ -89,7 +89,7 @@ impl Undoing<'_> {
 
     /// True when the restore came to its end: then everything that it was to write is there, but for what was changed.
     fn is_finished(&self) -> bool {
-        self.request.run.state == RunState::Proved
+        self.request.run.proof.as_ref().is_some_and(Proof::has_equal_records)
     }
 
     async fn compare_created(&self, definition: &Definition, name: &str) -> Result<Standing> {

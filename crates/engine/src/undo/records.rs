@@ -1,14 +1,20 @@
 //! Putting records back that a restore in place wrote.
 //!
-//! A restore's write is told from everybody else's by what it left: of a record that was selected, the first version since
-//! whose content is that of the instant restored, where it was not before. What stood just before it is what comes back,
-//! also when somebody had still changed the record while the restore was on its way to it.
+//! A restore's write is told from everybody else's by when it was made and by what it left: of a record that was selected,
+//! the first version between the restore's beginning and its end whose content is that of the instant restored, where it
+//! was not before. What stood just before it is what comes back, also when somebody had still changed the record while the
+//! restore was on its way to it.
+//!
+//! ```text
+//!   before ├── others ── the restore ── others ──┤ after      others: theirs, whatever they made of it
+//!   before ├── the restore ──────────────────────── … now     killed: only a record's first change may be the restore's
+//! ```
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use backstay_archive::{Definition, Partition, Selection, View};
-use backstay_model::{Incarnation, NamespaceKind, RecordBatch, Tick};
+use backstay_model::{Incarnation, NamespaceKind, RecordBatch};
 
 use super::Undoing;
 use crate::journal::RunNamespace;
@@ -22,6 +28,12 @@ use crate::{ConflictPolicy, Phase, Result};
 /// How many live records are fetched at a time.
 const FETCH: usize = 2000;
 
+/// Doubt: a restore that was killed journaled no end, and the record's changes since may be anybody's.
+const WHOSE: &str =
+    "it was changed more than once since, and the restore did not come to its end: nobody knows who wrote what";
+/// Doubt: nothing is found that stood there before, and it may only be unreadable.
+const UNREADABLE: &str = "what stood there before may have belonged to a tenant whose key was shredded since";
+
 /// A record that the restore wrote.
 struct Rewritten {
     id: Vec<u8>,
@@ -29,6 +41,8 @@ struct Rewritten {
     earlier: Option<Vec<u8>>,
     /// What the restore made of it.
     made: Option<Vec<u8>>,
+    /// Why it cannot be put back unseen: it may as well have been somebody else, or what stood before cannot be read.
+    doubt: Option<&'static str>,
 }
 
 impl Undoing<'_> {
@@ -38,7 +52,6 @@ impl Undoing<'_> {
         definition: &Definition,
         namespace: &RunNamespace,
         before: &View,
-        now: Tick,
     ) -> Result<()> {
         let name = &namespace.target;
         let stood = self.stood_before(before, namespace).await?;
@@ -53,9 +66,10 @@ impl Undoing<'_> {
             writer = writer.inserting_last();
         }
         let mut growth = Growth::default();
+        let hidden = self.snapshot.hidden(&self.shreddings, stood.incarnation, before.at()).await?;
         for partition in before.partitions(stood.incarnation, &Selection::default()).await? {
             self.monitor.check()?;
-            let rewritten = self.rewritten(definition, &partition, before, now).await?;
+            let rewritten = self.rewritten(definition, &partition, before, !hidden.is_empty()).await?;
             for chunk in rewritten.chunks(FETCH) {
                 self.put_back_chunk(chunk, name, &partition, &mut writer, &mut growth).await?;
                 meter.add(chunk.len() as u64, 0);
@@ -82,11 +96,11 @@ impl Undoing<'_> {
         definition: &Definition,
         partition: &Partition,
         before: &View,
-        now: Tick,
+        may_hide: bool,
     ) -> Result<Vec<Rewritten>> {
         let selection = &self.request.scope.selection;
         let picked = Selection { ids: selection.ids.clone(), ..Selection::default() };
-        let since = self.snapshot.since(partition, &picked, before.at(), now).await?;
+        let since = self.snapshot.since(partition, &picked, before.at(), self.window.through).await?;
         if since.is_empty() {
             return Ok(Vec::new());
         }
@@ -103,16 +117,24 @@ impl Undoing<'_> {
                 Wanted::Nothing => None,
                 Wanted::NotSelected => continue,
             };
-            let mut prior = earlier.get(&id).map(|(_, image)| image.to_vec());
+            let stood = earlier.get(&id).map(|(_, image)| image.to_vec());
+            let mut prior = stood.clone();
             // What a restore deleted and inserted at one instant, to exchange unique values, it replaced.
             let history = self.snapshot.replay(&id, prior.clone(), versions)?;
             let instants = history.chunk_by(|a, b| a.version.tick == b.version.tick);
-            for past in instants.filter_map(|states| states.last()) {
+            for (place, past) in instants.filter_map(|states| states.last()).enumerate() {
                 if past.image.as_deref() == made && prior.as_deref() != made {
                     // Only what was selected when it stood there was deleted by the restore.
                     let selected = made.is_some() || prior.as_ref().is_some_and(|p| scope.has(&id, p, &mut scratch));
                     if selected {
-                        rewritten.push(Rewritten { id, earlier: prior, made: made.map(<[u8]>::to_vec) });
+                        let is_certain = self.window.is_closed || place == 0;
+                        let earlier = if is_certain { prior } else { stood };
+                        let doubt = match (is_certain, &earlier) {
+                            (false, _) => Some(WHOSE),
+                            (true, None) if may_hide => Some(UNREADABLE),
+                            (true, _) => None,
+                        };
+                        rewritten.push(Rewritten { id, earlier, made: made.map(<[u8]>::to_vec), doubt });
                     }
                     break;
                 }
@@ -152,8 +174,12 @@ impl Undoing<'_> {
                 meant.push(record);
                 continue;
             }
-            if now != record.made.as_deref() {
-                let why = if now.is_some() { "it was changed since" } else { "it was deleted since" };
+            if now != record.made.as_deref() || record.doubt.is_some() {
+                let why = match (record.doubt, now) {
+                    (Some(doubt), _) => doubt,
+                    (None, Some(_)) => "it was changed since",
+                    (None, None) => "it was deleted since",
+                };
                 self.conflict(name, self.display_id(&record.id), why);
                 if self.request.on_conflict != ConflictPolicy::Overwrite {
                     self.report.skipped += 1;

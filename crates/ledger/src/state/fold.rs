@@ -136,7 +136,7 @@ impl VaultState {
             Fact::SegmentAdded(segment) => self.add(segment, moves),
             Fact::SegmentRemoved(id) => self.remove(id, when.seq, moves),
             Fact::Frontier { stream, through, resume } => self.advance(stream, *through, *resume),
-            Fact::ScanStarted { scan, from } => self.start_scan(*scan, *from),
+            Fact::ScanStarted { scan, from } => self.start_scan(*scan, *from, when.written_at),
             Fact::ScanCompleted { scan, consistent, records, source_bytes } => {
                 let begun = self.end_scan(scan)?;
                 ensure(begun.from <= *consistent, || {
@@ -146,6 +146,7 @@ impl VaultState {
                 self.books.completed.push(Scan {
                     id: *scan,
                     from: begun.from,
+                    began: begun.began,
                     consistent: *consistent,
                     records,
                     source_bytes,
@@ -292,10 +293,10 @@ impl VaultState {
         Ok(())
     }
 
-    fn start_scan(&mut self, scan: Id, from: Tick) -> Folded {
+    fn start_scan(&mut self, scan: Id, from: Tick, began: u64) -> Folded {
         let known = self.books.running.contains_key(&scan) || self.books.completed.iter().any(|done| done.id == scan);
         ensure(!known, || format!("the scan {} begins a second time", hex(&scan)))?;
-        self.books.running.insert(scan, RunningScan { id: scan, from });
+        self.books.running.insert(scan, RunningScan { id: scan, from, began });
         Ok(())
     }
 

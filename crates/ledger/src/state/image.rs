@@ -1,14 +1,14 @@
 //! A state as bytes, for checkpoints: everything that folding the chain up to one commit gives, and nothing else.
 //!
 //! ```text
-//!   0  layout      unsigned: 1
+//!   0  layout      unsigned: 2
 //!   1  source      [name, kind, identity]
 //!   2  segments    [segment], by id
 //!   3  removed     [[id, number of the commit that removed it]]
 //!   4  marks       [[number of a commit, when it was written]]
 //!   5  frontiers   [[stream, through, resume]]
-//!   6  running     [[scan, from]]
-//!   7  completed   [[scan, from, consistent, records, bytes]], in order of completion
+//!   6  running     [[scan, from, began]]
+//!   7  completed   [[scan, from, began, consistent, records, bytes]], in order of completion
 //!   8  gaps        [[after, resumes or null, cause]]
 //!   9  drift       [[scan, at, records]]
 //!   10 claims      [[stream, {0 epoch, 1 holder, 2 since, 3 seen, 4 held}]]
@@ -33,7 +33,7 @@ use crate::frame::{decode_cbor, encode_cbor};
 use backstay_model::hex;
 
 /// Goes up with every change of what is in an image.
-const LAYOUT: u64 = 1;
+const LAYOUT: u64 = 2;
 
 type Bytes16 = ByteArray<16>;
 
@@ -53,9 +53,9 @@ struct Image<S> {
     #[n(5)]
     frontiers: Vec<(String, u64, u64)>,
     #[n(6)]
-    running: Vec<(Bytes16, u64)>,
+    running: Vec<(Bytes16, u64, u64)>,
     #[n(7)]
-    completed: Vec<(Bytes16, u64, u64, u64, u64)>,
+    completed: Vec<(Bytes16, u64, u64, u64, u64, u64)>,
     #[n(8)]
     gaps: Vec<(u64, Option<u64>, String)>,
     #[n(9)]
@@ -96,11 +96,14 @@ pub(crate) fn encode(state: &VaultState) -> Result<Vec<u8>> {
             .iter()
             .map(|(stream, Frontier { through, resume })| (stream.clone(), tick(*through), tick(*resume)))
             .collect(),
-        running: running.values().map(|RunningScan { id: scan, from }| (id(scan), tick(*from))).collect(),
+        running: running
+            .values()
+            .map(|RunningScan { id: scan, from, began }| (id(scan), tick(*from), *began))
+            .collect(),
         completed: completed
             .iter()
-            .map(|Scan { id: scan, from, consistent, records, source_bytes }| {
-                (id(scan), tick(*from), tick(*consistent), *records, *source_bytes)
+            .map(|Scan { id: scan, from, began, consistent, records, source_bytes }| {
+                (id(scan), tick(*from), *began, tick(*consistent), *records, *source_bytes)
             })
             .collect(),
         gaps: gaps
@@ -150,13 +153,13 @@ pub(crate) fn decode(bytes: &[u8], vault: Id, head: Head) -> Result<VaultState, 
             .collect(),
         running: running
             .into_iter()
-            .map(|(scan, from)| (id(scan), RunningScan { id: id(scan), from: tick(from) }))
+            .map(|(scan, from, began)| (id(scan), RunningScan { id: id(scan), from: tick(from), began }))
             .collect(),
         completed: completed
             .into_iter()
-            .map(|(scan, from, consistent, records, source_bytes)| {
+            .map(|(scan, from, began, consistent, records, source_bytes)| {
                 let (from, consistent) = (tick(from), tick(consistent));
-                Scan { id: id(scan), from, consistent, records, source_bytes }
+                Scan { id: id(scan), from, began, consistent, records, source_bytes }
             })
             .collect(),
         gaps: gaps

@@ -22,6 +22,8 @@ struct Summary<'a> {
     plan: Plan,
     written: u64,
     skipped: u64,
+    /// Records that stay as they are because they may have been of a tenant whose key was shredded.
+    undecided: u64,
     proof: Option<&'a Proof>,
     seconds: f64,
     namespaces: &'a [NamespacePlan],
@@ -44,6 +46,7 @@ pub fn print(context: &Context, args: &RestoreArgs, report: &RestoreReport, targ
         plan: report.plan,
         written: report.written,
         skipped: report.skipped,
+        undecided: report.undecided,
         proof: report.proof.as_ref(),
         seconds: elapsed.as_secs_f64(),
         namespaces: &report.namespaces,
@@ -122,19 +125,39 @@ fn done(
         ProofScope::Full => "records",
     };
     let records = count(proof.records);
-    match proof.equal {
-        true => text.push_str(&format!(
+    match (proof.equal, proof.has_equal_records()) {
+        (true, _) => text.push_str(&format!(
             "\nproved: {records} {what} were read back; their digest is the archive's, {}",
             shorten(&proof.archive)
         )),
-        false => text.push_str(&format!(
+        (false, true) => text.push_str(&format!(
+            "\nNOT EQUAL: {records} {what} were read back and their digest is the archive's, {}, but definitions differ",
+            shorten(&proof.archive)
+        )),
+        (false, false) => text.push_str(&format!(
             "\nNOT PROVED: {records} {what} were read back; their digest is {}, the archive's is {}",
             shorten(&proof.target),
             shorten(&proof.archive)
         )),
     }
+    if report.undecided > 0 {
+        text.push_str(&format!(
+            "\nnot decided: {} records stay as they are, because a key was shredded under which they may have stood",
+            count(report.undecided)
+        ));
+    }
     for difference in &proof.definitions {
         text.push_str(&format!("\ndiffers: {difference}"));
+    }
+    if !proof.has_equal_records() {
+        text.push_str(
+            "\nnext: stop whoever writes there and run the same restore again: it writes what differs and proves it anew",
+        );
+    } else if !proof.definitions.is_empty() {
+        text.push_str(
+            "\nnext: restores change no options and drop no indexes of collections that are there: set them back with \
+             collMod, createIndexes or dropIndexes, then run the same restore again, or leave them if they are meant",
+        );
     }
     text
 }
