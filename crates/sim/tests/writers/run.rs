@@ -19,15 +19,16 @@ use super::witness::History;
 use super::{NAME, STREAM};
 
 /// After so many turns the network is mended and the run comes to its end.
-const TURNS: usize = 320;
+const TURNS: usize = 260;
 
-/// Roles, by how many of each there are at a time.
-const ROLES: [Role; 8] = [
+/// Who may be at work at a time.
+const ROLES: [Role; 9] = [
     Role::Capture { impatient: false },
     Role::Capture { impatient: true },
     Role::CatchUp,
     Role::Scan { impatient: false },
     Role::Scan { impatient: true },
+    Role::Compact,
     Role::Compact,
     Role::Collect,
     Role::Read,
