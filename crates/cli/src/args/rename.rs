@@ -67,11 +67,12 @@ pub fn own_name(name: &str) -> String {
 pub fn refusal(name: &str, target: &str) -> Option<String> {
     let (database, collection) = target.split_once('.').unwrap_or((target, ""));
     // The server makes the buckets of a time series itself, and views are never restored under another name.
-    let goes_along = collection.starts_with(BUCKETS) && name.contains(BUCKETS) || collection == VIEWS;
+    let goes_along =
+        !name.is_empty() && (collection.starts_with(BUCKETS) && name.contains(BUCKETS) || collection == VIEWS);
     if SERVERS_OWN.contains(&database) {
         return Some(format!("the database {database} is the server's own"));
     }
-    let is_taken = collection.starts_with(SYSTEM) && !(goes_along && !name.is_empty());
+    let is_taken = collection.starts_with(SYSTEM) && !goes_along;
     is_taken.then(|| format!("collections called {SYSTEM}* are the server's own"))
 }
 
