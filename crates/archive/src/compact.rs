@@ -84,13 +84,13 @@ impl Vault {
 }
 
 /// A change filed under its tenant.
-struct Filed<'t> {
-    key: &'t [u8],
-    version: Version,
-    body: FiledBody<'t>,
+pub(crate) struct Filed<'t> {
+    pub key: &'t [u8],
+    pub version: Version,
+    pub body: FiledBody<'t>,
 }
 
-enum FiledBody<'t> {
+pub(crate) enum FiledBody<'t> {
     Borrowed(BodyRef<'t>),
     Image(Vec<u8>),
 }
@@ -295,7 +295,13 @@ fn next_image(image: Option<Vec<u8>>, body: &BodyRef<'_>, interpreter: &dyn Inte
     }
 }
 
-fn encode(inner: &Inner, by_tenant: BTreeMap<Tenant, Vec<Filed<'_>>>, first: Tick, last: Tick) -> Result<Sorted> {
+/// One run of these changes, which lie between two ticks.
+pub(crate) fn encode(
+    inner: &Inner,
+    by_tenant: BTreeMap<Tenant, Vec<Filed<'_>>>,
+    first: Tick,
+    last: Tick,
+) -> Result<Sorted> {
     let header = inner.new_header(backstay_segment::Shape::Delta);
     let path = inner.segment_path(&header.segment);
     let names: Vec<&str> = by_tenant.keys().map(Tenant::as_str).collect();

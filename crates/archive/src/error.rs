@@ -51,6 +51,20 @@ pub enum Error {
         /// The nearest instant after that can be.
         after: Option<Tick>,
     },
+    /// The records of a namespace, as of an instant, cannot be told: the source changed them in a way that it did not log.
+    #[error("what {name} held at {at} cannot be told: {why}")]
+    Untold {
+        /// The namespace's name then.
+        name: String,
+        /// The instant asked for.
+        at: Tick,
+        /// What happened to it.
+        why: String,
+        /// The nearest instant before at which it can be told.
+        before: Option<Tick>,
+        /// The nearest instant after at which it can be told.
+        after: Option<Tick>,
+    },
     /// An object is damaged, missing or not what the ledger says.
     #[error("{object}: {why}")]
     Damaged {

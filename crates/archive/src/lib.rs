@@ -3,7 +3,8 @@
 //! ```text
 //!   Repository ── Vault ──┬─ BaseWriter    images of a scan  ─▶ base runs      ─┐
 //!                         ├─ write_tail    raw entries       ─▶ tails          ─┼─▶ commit
-//!                         ├─ compact       tails             ─▶ delta runs     ─┘
+//!                         ├─ compact       tails             ─▶ delta runs     ─┤
+//!                         ├─ reassign      other tenants     ─▶ delta runs     ─┘
 //!                         │
 //!                         └─ snapshot ── Snapshot ── at(T) ── View
 //!                              pinned state,           state as of T: partitions, records, definitions,
@@ -35,6 +36,7 @@ mod load;
 mod merge;
 mod parallel;
 mod partition;
+mod reassign;
 mod repository;
 mod run;
 mod selection;
@@ -42,6 +44,7 @@ mod shredding;
 mod snapshot;
 mod table;
 mod tails;
+mod told;
 mod touched;
 mod unlocked;
 mod vault;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use backstay_model::{Body, IdRange, Incarnation, InterpretError, NamespaceKind, Tenant, Tick, Version};
+use backstay_model::{Body, BodyRef, IdRange, Incarnation, InterpretError, NamespaceKind, Tenant, Tick, Version};
 use backstay_segment::split_key;
 
 use crate::load::{Decoder, Loaded, Opener, TenantWork, gather};
@@ -63,7 +63,7 @@ impl TailView {
             TailImage::Op(op) => {
                 let group = &self.table.groups()[group];
                 match self.table.body(&self.table.ops(group)[*op]) {
-                    backstay_model::BodyRef::Image(bytes) => bytes,
+                    BodyRef::Image(bytes) => bytes,
                     _ => &[],
                 }
             }
@@ -245,7 +245,6 @@ fn may_move(table: &Table, group: &Group, at: Tick) -> bool {
 
 /// What the changes of a record say of it without looking below.
 fn own_state(snapshot: &Snapshot, table: &Table, group: &Group, at: Tick) -> Result<TailState> {
-    use backstay_model::BodyRef;
     let ops = up_to(table.ops(group), at);
     if ops.is_empty() {
         return Ok(TailState::Untouched);
@@ -297,22 +296,32 @@ async fn look_below(
         let selection = ids_of(table, rest[..count].iter().copied());
         for range in layers.stretches(namespace).into_iter().filter(|range| selection.may_be_in(range)) {
             let work = gather(&snapshot.inner, layers, namespace, &range, &selection, at).await?;
-            let mut below: BTreeMap<usize, Vec<(Version, Body)>> = BTreeMap::new();
+            let mut below: BTreeMap<usize, Below> = BTreeMap::new();
             let mut opener = Opener::default();
             for tenant in work.into_values() {
+                let name = tenant.tenant.clone();
                 tenant.for_each_key(&mut opener, |key, versions| {
                     if let Some(number) = table.find(key).filter(|number| rest[..count].binary_search(number).is_ok())
                         && split_key(key).is_some_and(|(_, id)| range.contains(id))
                     {
                         let owned = versions.iter().map(|(version, body)| (*version, body.to_owned()));
-                        below.entry(number).or_default().extend(owned);
+                        let below = below.entry(number).or_default();
+                        below.versions.extend(owned);
+                        let image = |(version, body): &&(Version, BodyRef<'_>)| {
+                            version.tick <= at && matches!(body, BodyRef::Image(_))
+                        };
+                        if let Some((version, _)) = versions.iter().find(image)
+                            && below.image.as_ref().is_none_or(|(newest, _)| newest < version)
+                        {
+                            below.image = Some((*version, name.clone()));
+                        }
                     }
                     Ok(())
                 })?;
             }
-            for (number, versions) in below {
+            for (number, below) in below {
                 let group = &table.groups()[number];
-                match settle(snapshot, group, versions, at) {
+                match settle(snapshot, group, below, at) {
                     Ok(Some(state)) => states[number] = state,
                     Ok(None) => {}
                     Err(_) if unknown == Unknown::IsAbsent => states[number] = TailState::Absent,
@@ -325,17 +334,22 @@ async fn look_below(
     Ok(())
 }
 
+/// What the runs say of a record.
+#[derive(Default)]
+struct Below {
+    /// Of all tenants.
+    versions: Vec<(Version, Body)>,
+    /// The newest image, and whose it is.
+    image: Option<(Version, Tenant)>,
+}
+
 /// The state of a record by its versions in the runs, of all tenants, and its changes in the tails; `None` when they do
 /// not tell.
-fn settle(
-    snapshot: &Snapshot,
-    group: &Group,
-    mut below: Vec<(Version, Body)>,
-    at: Tick,
-) -> Result<Option<TailState>, InterpretError> {
+fn settle(snapshot: &Snapshot, group: &Group, below: Below, at: Tick) -> Result<Option<TailState>, InterpretError> {
     let table = &snapshot.table;
-    newest_first(&mut below);
-    let below: Vec<_> = below.iter().map(|(version, body)| (*version, body.as_ref())).collect();
+    let Below { mut versions, image: filed } = below;
+    newest_first(&mut versions);
+    let below: Vec<_> = versions.iter().map(|(version, body)| (*version, body.as_ref())).collect();
     let ops = up_to(table.ops(group), at);
     let versions = with_tail(&below, ops.iter().map(|op| (op.version, table.body(op))));
     let image = match state_at(&versions, at, snapshot.interpreter.as_ref())? {
@@ -343,8 +357,15 @@ fn settle(
         State::Absent => return Ok(Some(TailState::Absent)),
         State::Baseless => return Ok(None),
     };
-    let name = ops.last().map_or("", |op| table.name(op));
-    let tenant = Tenant::new(snapshot.interpreter.tenant(name, &image, &mut String::new()));
+    let last = ops.last();
+    let tenant = match filed {
+        // A scan read it after its last change, and knew it by the name that it had by then.
+        Some((version, tenant)) if last.is_none_or(|op| op.version < version) => tenant,
+        _ => {
+            let name = last.map_or("", |op| table.name(op));
+            Tenant::new(snapshot.interpreter.tenant(name, &image, &mut String::new()))
+        }
+    };
     Ok(Some(TailState::Present { tenant, image: TailImage::Folded(image.into_owned()) }))
 }
 

@@ -121,7 +121,7 @@ pub async fn check_names(
     for at in times {
         let view = snapshot.at(*at).await?;
         for definition in view.definitions().await? {
-            if !unseen.is_empty() && args.selects_namespace(&definition.name) {
+            if !unseen.is_empty() && definition.lost.is_none() && args.selects_namespace(&definition.name) {
                 let tenants = unseen.iter().map(|tenant| (*tenant).clone()).collect();
                 let selection = Selection { tenants: Some(tenants), ..Selection::default() };
                 for partition in view.partitions(definition.incarnation, &selection).await? {

@@ -27,7 +27,8 @@ use self::base::BaseJob;
 use self::drift::DriftJob;
 use self::lane::Piece;
 use self::ranges::without;
-use crate::capture::{CaptureOptions, Until, capture, capture_only, only_stream, open_gap};
+use crate::breaks::{open_gap, open_gap_before};
+use crate::capture::{CaptureOptions, Until, capture, capture_only, only_stream};
 use crate::monitor::Meter;
 use crate::protection::{fact, take_up};
 use crate::scan::Clock;
@@ -65,7 +66,7 @@ pub struct BackupReport {
     pub drift: Option<u64>,
 }
 
-/// How often a scan begins anew because the feed rolled over beneath it.
+/// How often a scan begins anew because the feed rolled over beneath it, or could not be followed.
 const SCANS: u32 = 3;
 
 /// How long to wait between looks at an idle source that has nothing newer to read yet.
@@ -118,7 +119,8 @@ pub(crate) async fn scan_over_gap(vault: &Vault, source: &dyn Source, monitor: &
     scanned.and(given_back.map_err(Error::from))
 }
 
-/// Scans the source. When the feed rolls over beneath the scan, that is a gap like any other, and the scan begins anew.
+/// Scans the source. When the feed rolls over beneath the scan, or cannot be followed, that is a gap like any other, and
+/// the scan begins anew.
 async fn scan(
     vault: &Vault,
     source: &dyn Source,
@@ -139,6 +141,9 @@ async fn scan(
                 if !first {
                     open_gap(vault, &only_stream(source).await?, wanted, oldest).await?;
                 }
+            }
+            Err(Error::Unfollowable { at, cause }) if left > 0 => {
+                open_gap_before(vault, &only_stream(source).await?, at, &cause).await?;
             }
             Err(Error::Archive(error)) => {
                 return Err(Error::Archive(match (error, begun) {
@@ -328,7 +333,6 @@ async fn again(
         meter: Meter::new(monitor, Phase::Scan, None),
         report: BackupReport::default(),
         differences: 0,
-        reassign: in_gap,
     };
     let last = job.run().await?;
     crash_point("backup.scanned");

@@ -13,17 +13,22 @@
 //! Before anything is followed, what the configuration protects is taken up; see [`crate::protection`].
 //!
 //! When the feed no longer reaches back to the frontier, changes are lost for good. That is committed first, as a gap
-//! with its cause; then the source is scanned again, and the gap ends where the scan is consistent.
+//! with its cause; then the source is scanned again, and the gap ends where the scan is consistent. The same where the feed
+//! says that records change and not which, or where a namespace comes under protection by its new name: the gap begins just before
+//! that entry, which is not archived. A rename after which other tenant rules hold is no gap: its records are filed under
+//! their new tenants first, out of the archive.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use backstay_archive::Vault;
 use backstay_ledger::{Fact, Frontier, SegmentInfo, VaultState};
-use backstay_model::{EntryBatch, Protection, Tick, crash_point};
+use backstay_model::{Break, EntryBatch, Interpreter, Protection, Tick, crash_point};
 use backstay_source::{Source, Start, Tail};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::backup::scan_over_gap;
+use crate::breaks::{Passed, before, get_over, open_gap, open_gap_before};
 use crate::monitor::Meter;
 use crate::protection::take_up;
 use crate::{Error, Monitor, Phase, Result};
@@ -93,8 +98,8 @@ pub async fn capture(
     follow(vault, source, options, monitor, true).await
 }
 
-/// Like [`capture`], for a scan that is going on: neither begins another, nor takes a feed that has rolled over for more
-/// than an error.
+/// Like [`capture`], for a scan that is going on: neither begins another, nor takes a feed that has rolled over, or that
+/// cannot be followed, for more than an error.
 pub(crate) async fn capture_only(
     vault: &Vault,
     source: &dyn Source,
@@ -120,7 +125,8 @@ async fn follow(
     let mut report = CaptureReport::default();
     let mut meter = Meter::new(monitor, Phase::Capture, None);
     let mut trouble_since: Option<u64> = None;
-    let protection = source.protection();
+    let (protection, interpreter) = (source.protection(), source.interpreter());
+    let mut reassigned = Tick::ZERO;
     let world = vault.repository().world().clone();
     loop {
         let state = vault.refresh().await?;
@@ -149,6 +155,8 @@ async fn follow(
                     vault,
                     stream: &stream,
                     protection: &protection,
+                    interpreter: &interpreter,
+                    reassigned,
                     options,
                     until,
                     monitor,
@@ -168,6 +176,16 @@ async fn follow(
         match followed {
             Ok(Progress::Done) => {}
             Ok(Progress::Overtaken) => tracing::info!("another capture moved the frontier; going on from there"),
+            Ok(Progress::Broken(at, found)) => {
+                match get_over(vault, &stream, &protection, &interpreter, at, found).await? {
+                    Passed::Reassigned => reassigned = at,
+                    Passed::Not(cause) if close_gaps => {
+                        open_gap_before(vault, &stream, at, &cause).await?;
+                        report.gaps += 1;
+                    }
+                    Passed::Not(cause) => return Err(Error::Unfollowable { at, cause }),
+                }
+            }
             Err(Error::Source(backstay_source::Error::RolledOver { wanted, oldest })) if close_gaps => {
                 open_gap(vault, &stream, wanted, oldest).await?;
                 report.gaps += 1;
@@ -191,7 +209,7 @@ async fn follow(
 }
 
 /// Whether the ledger still says that `protection` is what is protected, or has never said anything.
-fn still_protects(state: &VaultState, protection: &Protection) -> bool {
+pub(crate) fn still_protects(state: &VaultState, protection: &Protection) -> bool {
     state.protection().is_none_or(|recorded| recorded == protection)
 }
 
@@ -215,28 +233,11 @@ pub(crate) async fn only_stream(source: &dyn Source) -> Result<String> {
     }
 }
 
-/// Commits that changes were lost.
-pub(crate) async fn open_gap(vault: &Vault, stream: &str, wanted: Tick, oldest: Tick) -> Result<()> {
-    let cause = format!(
-        "the change feed had rolled over: it was to be read from {wanted} on, but reached back to {oldest} only"
-    );
-    tracing::warn!(cause, "changes were lost; scanning the source again");
-    vault
-        .commit(|state| {
-            let after = state.frontier(stream).map_or(Tick::ZERO, |frontier| frontier.through);
-            Ok(match state.open_gap() {
-                Some(_) => Vec::new(),
-                None => vec![Fact::GapOpened { after, cause: cause.clone() }],
-            })
-        })
-        .await?;
-    crash_point("capture.gap-opened");
-    Ok(())
-}
-
 enum Progress {
     /// What was asked for is held, or it was told to stop.
     Done,
+    /// Everything before this tick is held; what comes then cannot be archived as it is.
+    Broken(Tick, Break),
     /// Another process moved the frontier.
     Overtaken,
 }
@@ -263,6 +264,9 @@ struct Follower<'a> {
     stream: &'a str,
     /// What the entries were picked by.
     protection: &'a Protection,
+    interpreter: &'a Arc<dyn Interpreter>,
+    /// The records of what was renamed up to this tick are filed under their new tenants.
+    reassigned: Tick,
     options: CaptureOptions,
     until: Option<Tick>,
     monitor: &'a Monitor,
@@ -315,6 +319,17 @@ impl Follower<'_> {
             let mut batch = EntryBatch::default();
             let next = tail.next(&mut batch).await;
             if next.is_ok() {
+                if let Some((at, found)) = self.break_in(&batch) {
+                    if continues {
+                        // Half of a tick is nothing.
+                        held.take(world.elapsed_ms());
+                    } else {
+                        held.add(before(&batch, at), world.elapsed_ms());
+                    }
+                    let through = at.previous().max(reached.through);
+                    let won = self.end_with(held.take(world.elapsed_ms()), Frontier { through, ..reached }).await?;
+                    return Ok(if won { Progress::Broken(at, found) } else { Progress::Overtaken });
+                }
                 if batch.continues && !continues {
                     // What came before need not wait for it.
                     if !self.commit_in_flight().await? {
@@ -365,6 +380,24 @@ impl Follower<'_> {
                 return Ok(if won { Progress::Done } else { Progress::Overtaken });
             }
         }
+    }
+
+    /// The first entry of a batch that cannot be archived as it is.
+    fn break_in(&self, batch: &EntryBatch) -> Option<(Tick, Break)> {
+        batch.iter().find_map(|(visible, entry)| match self.interpreter.break_at(entry)? {
+            Break::Renamed { .. } if visible <= self.reassigned => None,
+            found => Some((visible, found)),
+        })
+    }
+
+    /// Stores and commits what there is before a break; false when another process moved the frontier.
+    async fn end_with(&mut self, batches: Vec<EntryBatch>, frontier: Frontier) -> Result<bool> {
+        if !self.commit_in_flight().await? {
+            return Ok(false);
+        }
+        self.parts = Parts::default();
+        self.store(batches, Some(frontier));
+        self.commit_in_flight().await
     }
 
     /// Starts storing a tail. Without a frontier it waits for what it is a part of.

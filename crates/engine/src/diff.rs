@@ -48,6 +48,8 @@ pub async fn diff(
     let mut names: BTreeMap<Incarnation, (Option<usize>, Option<usize>)> = BTreeMap::new();
     let before = scope.pick(earlier.definitions().await?);
     let after = scope.pick(later.definitions().await?);
+    earlier.check_told(&before).await?;
+    later.check_told(&after).await?;
     for (number, definition) in before.iter().enumerate() {
         names.entry(definition.incarnation).or_default().0 = Some(number);
     }

@@ -20,6 +20,14 @@ pub enum Error {
         /// The source's name.
         source_name: String,
     },
+    /// The feed says at an instant that records change, and not how, time and again while the source is scanned.
+    #[error("the change feed cannot be followed past {at}: {cause}")]
+    Unfollowable {
+        /// The instant.
+        at: Tick,
+        /// What stands there.
+        cause: String,
+    },
     /// Nothing in the archive is what was asked for.
     #[error("{0}")]
     NothingSelected(String),

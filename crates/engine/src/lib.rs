@@ -12,6 +12,7 @@
 //! report. Verbs of one vault may run at the same time in several processes: they meet in the ledger.
 
 mod backup;
+mod breaks;
 mod capture;
 mod compare;
 mod diff;

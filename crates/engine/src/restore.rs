@@ -127,6 +127,7 @@ pub async fn restore(
     let request = &request;
     let (definitions, left): (Vec<_>, Vec<_>) =
         definitions.into_iter().partition(|found| request.scope.restores(&found.name, found.kind));
+    view.check_told(&definitions).await?;
     if definitions.is_empty() {
         let what = format!("no namespace that existed at {} is selected", request.at);
         return Err(Error::NothingSelected(what));

@@ -311,7 +311,9 @@ impl<'a> Undoing<'a> {
 
     /// The namespace that stood under this name just before the restore.
     async fn stood_before(&self, before: &View, namespace: &RunNamespace) -> Result<Option<Definition>> {
-        Ok(before.definitions().await?.into_iter().find(|known| known.name == namespace.target))
+        let stood = before.definitions().await?.into_iter().find(|known| known.name == namespace.target);
+        before.check_told(&stood).await?;
+        Ok(stood)
     }
 
     fn conflict(&mut self, namespace: &str, id: String, why: &str) {

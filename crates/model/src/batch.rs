@@ -121,11 +121,7 @@ impl EntryBatch {
     }
 
     /// Adds an entry that `append` appends to the buffer it is given. A failure leaves the batch as it was.
-    pub fn push_with<E>(
-        &mut self,
-        visible: Tick,
-        append: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn push_with<E>(&mut self, visible: Tick, append: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
         let start = self.data.len();
         if let Err(error) = append(&mut self.data) {
             self.data.truncate(start);

@@ -17,6 +17,7 @@ pub const CRASH_POINTS: &[&str] = &[
     "capture.tail-stored",
     "capture.tail-committed",
     "capture.gap-opened",
+    "capture.reassigned",
     "compact.run-stored",
     "compact.run-committed",
     "restore.journaled",

@@ -4,7 +4,7 @@
 //! depends on the source's own format (which records an entry changes, how a delta applies, whose a record is) it asks
 //! an [`Interpreter`]. Everything here is pure, and every argument may be hostile: wrong bytes yield an error.
 
-use crate::{Change, Operator, Tick};
+use crate::{Change, Incarnation, Operator, Tick};
 
 /// Why bytes of a source could not be interpreted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,11 +52,26 @@ pub struct NamespaceInfo {
     pub lost: Option<String>,
 }
 
+/// What an entry means that cannot simply be archived behind the one before it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Break {
+    /// Records came or changed that no entry describes: only a scan tells what there is from here on. With the reason, in
+    /// words.
+    Untold(String),
+    /// From here on a namespace goes by a name whose records belong to tenants by other rules.
+    Renamed {
+        /// The namespace.
+        namespace: Incarnation,
+        /// Its new name.
+        name: String,
+    },
+}
+
 /// Explains the bytes of one kind of source. Pure and thread-safe.
 pub trait Interpreter: Send + Sync {
     /// Reads the changes out of one raw entry that became visible at `visible`, and hands each to `sink` in order, with
     /// ordinals that count up from `first_ordinal`. Returns how many ordinals were used. An entry that changes nothing
-    /// (a heartbeat) yields none. An entry of an unknown kind yields a definition that says that its namespace is lost
+    /// (a heartbeat) yields none. An entry of an unknown kind, which [`Interpreter::break_at`] keeps out of the archive, yields a definition that says that its namespace is lost
     /// ([`NamespaceInfo::lost`]); where it does not say which namespace it changes, it is an [`InterpretError::Unknown`].
     fn changes(
         &self,
@@ -65,6 +80,12 @@ pub trait Interpreter: Send + Sync {
         first_ordinal: u32,
         sink: &mut dyn FnMut(Change<'_>),
     ) -> Result<u32, InterpretError>;
+
+    /// What must be done at this raw entry before it is archived; `None` for nearly all of them. Every entry of a feed is
+    /// looked at so, which is why it should cost little.
+    fn break_at(&self, _entry: &[u8]) -> Option<Break> {
+        None
+    }
 
     /// Applies `delta` to `image` and writes the new image into `out`, which is cleared first.
     fn fold(&self, operator: Operator, image: &[u8], delta: &[u8], out: &mut Vec<u8>) -> Result<(), InterpretError>;

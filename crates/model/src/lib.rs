@@ -30,7 +30,7 @@ pub use change::{Body, BodyRef, Change, Operator, TenantHint};
 pub use coverage::{Coverage, Gap, Span};
 pub use crash::{CRASH_POINTS, crash_point};
 pub use hex::hex;
-pub use interpreter::{InterpretError, Interpreter, NamespaceInfo, NamespaceKind};
+pub use interpreter::{Break, InterpretError, Interpreter, NamespaceInfo, NamespaceKind};
 pub use namespace::Incarnation;
 pub use protection::{ProtectedSince, Protection};
 pub use range::IdRange;

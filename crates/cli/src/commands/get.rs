@@ -65,6 +65,7 @@ pub async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     let Some(definition) = definitions.iter().find(|definition| definition.name == args.ns) else {
         return Err(selecting::unknown("namespace", &args.ns, definitions.iter().map(|known| known.name.as_str())));
     };
+    view.check_told([definition]).await?;
     let selection = Selection { ids: Some(Arc::new(vec![id.clone()])), ..Selection::default() };
     for partition in view.partitions(definition.incarnation, &selection).await? {
         let loaded = view.load(&partition, &selection).await?;

@@ -35,6 +35,9 @@ struct Counted {
     records: u64,
     bytes: u64,
     tenants: Vec<TenantCount>,
+    /// Why what it held cannot be told; then nothing of it is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -70,6 +73,7 @@ pub async fn run(context: &Context, args: &LsArgs) -> Result<Exit, Failure> {
         let Some(definition) = definitions.iter().find(|definition| definition.name == *name) else {
             return Err(selecting::unknown("namespace", name, definitions.iter().map(|known| known.name.as_str())));
         };
+        view.check_told([definition]).await?;
         return records(context, &view, definition, &selection).await;
     }
     let mut namespaces = Vec::new();
@@ -77,7 +81,7 @@ pub async fn run(context: &Context, args: &LsArgs) -> Result<Exit, Failure> {
     for definition in &definitions {
         let counted = count_one(&view, definition, &selection, progress.as_ref()).await?;
         // Whoever asks for a tenant is not told of the others' namespaces.
-        if args.tenants.is_empty() || counted.records > 0 {
+        if args.tenants.is_empty() || counted.records > 0 || counted.lost.is_some() {
             namespaces.push(counted);
         }
     }
@@ -103,7 +107,11 @@ async fn count_one(
     progress: Option<&Progress>,
 ) -> Result<Counted, Failure> {
     let mut tenants: BTreeMap<Tenant, (u64, u64)> = BTreeMap::new();
-    for partition in view.partitions(definition.incarnation, selection).await? {
+    let partitions = match &definition.lost {
+        None => view.partitions(definition.incarnation, selection).await?,
+        Some(_) => Vec::new(),
+    };
+    for partition in partitions {
         let loaded = view.load(&partition, selection).await?;
         for (tenant, _, image) in loaded.iter() {
             if !tenants.contains_key(tenant) {
@@ -132,6 +140,7 @@ async fn count_one(
             .into_iter()
             .map(|(tenant, (records, bytes))| TenantCount { tenant: tenant.to_string(), records, bytes })
             .collect(),
+        lost: definition.lost.clone(),
     })
 }
 
@@ -170,6 +179,9 @@ fn describe(listing: &Listing<'_>) -> String {
         .namespaces
         .iter()
         .map(|namespace| {
+            if namespace.lost.is_some() {
+                return vec![namespace.namespace.clone(), "?".to_owned(), "?".to_owned(), "?".to_owned()];
+            }
             let tenants = count(namespace.tenants.len() as u64);
             vec![namespace.namespace.clone(), tenants, count(namespace.records), bytes(namespace.bytes)]
         })
@@ -182,6 +194,9 @@ fn describe(listing: &Listing<'_>) -> String {
         .collect();
     rows.push(vec!["in all".to_owned(), count(all.len() as u64), count(listing.records), bytes(listing.bytes)]);
     let mut text = table(&header, rows);
+    for (name, why) in listing.namespaces.iter().filter_map(|found| Some((&found.namespace, found.lost.as_ref()?))) {
+        text.push_str(&format!("\nwhat {name} held then cannot be told: {why}"));
+    }
     let mut by_tenant: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for tenant in listing.namespaces.iter().flat_map(|namespace| &namespace.tenants) {
         let sum = by_tenant.entry(&tenant.tenant).or_default();

@@ -112,6 +112,7 @@ async fn read(view: &View, named: &SelectionArgs, full: bool) -> Result<Vec<Name
 }
 
 async fn collection(view: &View, definition: &Definition, full: bool) -> Result<Namespace, Failure> {
+    view.check_told([definition]).await?;
     let interpreter = view.snapshot().interpreter();
     let shown = super::document_of(interpreter.as_ref(), &definition.image)?;
     let all = Selection::default();

@@ -27,6 +27,10 @@ impl From<backstay_engine::Error> for Failure {
             Error::NoBase { source_name } => {
                 Failure::failed(message).hint(format!("take the base image first: backstay backup {source_name}"))
             }
+            Error::Unfollowable { .. } => Failure::failed(message).hint(
+                "every scan of the source met such a change; run it again when there are fewer, or protect the name that \
+                 is renamed, by the same tenant rules",
+            ),
             Error::NothingSelected(_) => {
                 Failure::failed(message).hint("backstay ls SOURCE --at T shows what there was")
             }
@@ -78,6 +82,14 @@ impl From<backstay_archive::Error> for Failure {
             Error::OtherSource { .. } => Failure::usage(message)
                 .hint("if the deployment was replaced, protect the new one under another name in the configuration"),
             Error::NotCovered { at, why, before, after } => not_covered(at, &why, before, after),
+            Error::Untold { before, after, .. } => Failure::new(
+                Exit::Unrestorable,
+                format!("{message}{}", nearest(before, after)),
+            )
+            .hint(match before.or(after) {
+                Some(near) => format!("name other namespaces with --ns to leave it out, or give --at {near}"),
+                None => "name other namespaces with --ns to leave it out".to_owned(),
+            }),
             Error::Damaged { .. } | Error::Missing { .. } | Error::Interpret { .. } => {
                 Failure::failed(message).hint("backstay verify SOURCE --content tells what else is affected")
             }
@@ -112,23 +124,31 @@ impl From<backstay_archive::Error> for Failure {
 
 /// The instant asked for, why it cannot be had, and the nearest that can.
 fn not_covered(at: Tick, why: &str, before: Option<Tick>, after: Option<Tick>) -> Failure {
-    let show = |tick: Tick| match tick.ordinal() {
-        // The end of a second, as people give it.
-        u32::MAX => rfc3339(tick),
-        _ => format!("{tick} ({})", rfc3339(tick)),
-    };
-    let nearest = match (before, after) {
-        (Some(before), Some(after)) => {
-            format!("; the nearest that can are {} before and {} after", show(before), show(after))
-        }
-        (Some(before), None) => format!("; the nearest that can is {}, before it", show(before)),
-        (None, Some(after)) => format!("; the nearest that can is {}, after it", show(after)),
-        (None, None) => String::new(),
-    };
-    let failure = Failure::new(Exit::Unrestorable, format!("{} cannot be restored: {why}{nearest}", show(at)));
+    let message = format!("{} cannot be restored: {why}{}", shown(at), nearest(before, after));
+    let failure = Failure::new(Exit::Unrestorable, message);
     match before.or(after) {
         Some(nearest) => failure.hint(format!("give --at {nearest}, or look at backstay timeline SOURCE")),
         None => failure.hint("take the base image first: backstay backup SOURCE"),
+    }
+}
+
+/// The nearest instants that can be had, as the end of a sentence.
+fn nearest(before: Option<Tick>, after: Option<Tick>) -> String {
+    match (before, after) {
+        (Some(before), Some(after)) => {
+            format!("; the nearest that can are {} before and {} after", shown(before), shown(after))
+        }
+        (Some(before), None) => format!("; the nearest that can is {}, before it", shown(before)),
+        (None, Some(after)) => format!("; the nearest that can is {}, after it", shown(after)),
+        (None, None) => String::new(),
+    }
+}
+
+fn shown(tick: Tick) -> String {
+    match tick.ordinal() {
+        // The end of a second, as people give it.
+        u32::MAX => rfc3339(tick),
+        _ => format!("{tick} ({})", rfc3339(tick)),
     }
 }
 
@@ -220,6 +240,25 @@ mod tests {
             "1763733790:1 (2025-11-21T14:03:10Z) cannot be restored: it lies in a gap: the feed had rolled over; the \
              nearest that can are 1763733785:4 (2025-11-21T14:03:05Z) before and 1763733800:1 (2025-11-21T14:03:20Z) after"
         );
+    }
+
+    #[test]
+    fn a_namespace_that_is_lost_is_named_with_the_way_around_it() {
+        let error = backstay_archive::Error::Untold {
+            name: "shop.log".into(),
+            at: Tick::new(1_763_733_790, 1),
+            why: "emptycapped".into(),
+            before: Some(Tick::new(1_763_733_785, 4)),
+            after: None,
+        };
+        let failure = Failure::from(error);
+        assert_eq!(failure.exit, Exit::Unrestorable);
+        assert_eq!(
+            failure.message,
+            "what shop.log held at 1763733790:1 cannot be told: emptycapped; the nearest that can is 1763733785:4 \
+             (2025-11-21T14:03:05Z), before it"
+        );
+        assert!(failure.hint.is_some_and(|hint| hint.contains("--ns") && hint.contains("1763733785:4")));
     }
 
     #[test]

@@ -36,8 +36,6 @@ pub(super) struct DriftJob<'a> {
     pub meter: Meter,
     pub report: BackupReport,
     pub differences: u64,
-    /// Records of the same content are looked at as well: the tenant rules may have changed.
-    pub reassign: bool,
 }
 
 impl DriftJob<'_> {
@@ -130,7 +128,7 @@ impl DriftJob<'_> {
             self.report.source_bytes += bytes;
             self.meter.add(batch.len() as u64, bytes);
             let mut found = Found::default();
-            let mut sink = |pair: Pair<'_>| found.take(pair, namespace, self.interpreter.as_ref(), self.reassign);
+            let mut sink = |pair: Pair<'_>| found.take(pair, namespace, self.interpreter.as_ref());
             comparison.batch(&batch, &mut sink);
             if !more {
                 comparison.rest(&mut sink);
@@ -167,7 +165,7 @@ impl DriftJob<'_> {
             self.report.records += batch.len() as u64;
             self.report.source_bytes += batch.bytes() as u64;
             self.meter.add(batch.len() as u64, batch.bytes() as u64);
-            let mut sink = |pair: Pair<'_>| found.take(pair, namespace, self.interpreter.as_ref(), self.reassign);
+            let mut sink = |pair: Pair<'_>| found.take(pair, namespace, self.interpreter.as_ref());
             comparison.batch(&batch, &mut sink);
             if !more {
                 comparison.rest(&mut sink);
@@ -274,7 +272,7 @@ impl Found {
         self.changed = changed;
     }
 
-    fn take(&mut self, pair: Pair<'_>, namespace: &Namespace, interpreter: &dyn Interpreter, reassign: bool) {
+    fn take(&mut self, pair: Pair<'_>, namespace: &Namespace, interpreter: &dyn Interpreter) {
         match pair {
             Pair::Archived { tenant, id, .. } => self.gone.push((tenant.clone(), id.to_vec())),
             Pair::Live { id, image } => self.changed.push(id, image),
@@ -286,8 +284,9 @@ impl Found {
                 }
                 self.changed.push(id, live);
             }
-            // Of the same content, and yet another tenant's by the rules that hold now.
-            Pair::Same { tenant, id, image } if reassign => {
+            // Of the same content, and yet another tenant's: the rules may have changed in a gap, and an archive may be
+            // of the time when a rename did not reassign records.
+            Pair::Same { tenant, id, image } => {
                 let mut scratch = String::new();
                 if interpreter.tenant(&namespace.name, image, &mut scratch) != tenant.as_str() {
                     self.gone.push((tenant.clone(), id.to_vec()));
@@ -295,7 +294,6 @@ impl Found {
                     self.changed.push(id, image);
                 }
             }
-            Pair::Same { .. } => {}
         }
     }
 }

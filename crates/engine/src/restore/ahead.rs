@@ -7,7 +7,7 @@
 //! A restore in place captures first. A preview must write nothing, to the archive as little as to the source, and is to
 //! show the same plan: so it follows the feed from the frontier in memory, and reads the archive as if that had been
 //! captured. It holds no more than an archive's reader holds of tails. Where it cannot follow (the feed has rolled over, a
-//! gap is open, too much has changed) it reads at the frontier, compares what is there now with that, and says so.
+//! gap is open, too much has changed, or what comes cannot simply be archived) it reads at the frontier, compares what is there now with that, and says so.
 
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ pub(crate) async fn look(
         followed.short = Some("a gap is open that only a scan of the source can close".to_owned());
     } else {
         let start = Start { resume: frontier.resume, through: frontier.through };
-        followed.follow(source, start, vault.limits().tail_budget, monitor).await?;
+        followed.follow(source, interpreter.as_ref(), start, vault.limits().tail_budget, monitor).await?;
     }
     let Followed { entries, through, short } = followed;
     let snapshot = vault.snapshot_ahead(state, interpreter, Ahead { entries: &entries, through }).await?;
@@ -73,7 +73,14 @@ struct Followed {
 
 impl Followed {
     /// Follows the feed up to what is committed now, or falls short of it and forgets what it followed.
-    async fn follow(&mut self, source: &dyn Source, start: Start, budget: u64, monitor: &Monitor) -> Result<()> {
+    async fn follow(
+        &mut self,
+        source: &dyn Source,
+        interpreter: &dyn Interpreter,
+        start: Start,
+        budget: u64,
+        monitor: &Monitor,
+    ) -> Result<()> {
         let committed = source.position().await?.committed;
         if committed <= self.through {
             return Ok(());
@@ -89,6 +96,9 @@ impl Followed {
             match tail.next(&mut batch).await {
                 Err(SourceError::RolledOver { .. }) => return self.give_up(start, "the change feed has rolled over"),
                 next => next?,
+            }
+            if batch.iter().any(|(_, entry)| interpreter.break_at(entry).is_some()) {
+                return self.give_up(start, "what was renamed or changed since has to be scanned or filed anew");
             }
             bytes += batch.bytes() as u64;
             if bytes > budget {

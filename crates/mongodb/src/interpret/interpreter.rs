@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use backstay_model::{Change, InterpretError, Interpreter, NamespaceInfo, Operator, Tick};
+use backstay_model::{Break, Change, InterpretError, Interpreter, NamespaceInfo, Operator, Tick};
 
 use crate::interpret::oplog::form_of;
 use crate::interpret::raw::Element;
@@ -43,6 +43,10 @@ impl Interpreter for MongoInterpreter {
         sink: &mut dyn FnMut(Change<'_>),
     ) -> Result<u32, InterpretError> {
         oplog::changes(&self.scope, entry, visible, first_ordinal, sink)
+    }
+
+    fn break_at(&self, entry: &[u8]) -> Option<Break> {
+        oplog::break_at(&self.scope, entry)
     }
 
     fn fold(&self, operator: Operator, image: &[u8], delta: &[u8], out: &mut Vec<u8>) -> Result<(), InterpretError> {

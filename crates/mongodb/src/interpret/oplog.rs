@@ -2,19 +2,21 @@
 //!
 //! ```text
 //!   entry ── header ──▶ Header   one pass over the top level: enough to order, hold back and count entries
+//!         ├─ break_at ▶ Break    rarely: it cannot simply be archived behind the one before it
 //!         └─ changes ─▶ Change…  what it does to records and to definitions
 //! ```
 //!
-//! [`header()`] serves capture, which must look at every entry; [`changes()`] serves the merge, which reads entries that
-//! capture has put in order. Neither keeps state: that the entries of one transaction belong together is for the
+//! [`header()`] and [`break_at()`] serve capture, which must look at every entry; [`changes()`] serves the merge, which reads
+//! entries that capture has put in order. Neither keeps state: that the entries of one transaction belong together is for the
 //! caller, with the help of [`Header::part`].
 
 mod changes;
 mod command;
 mod header;
+mod touched;
 
-pub use changes::changes;
 pub(crate) use changes::form_of;
+pub use changes::{break_at, changes};
 pub use command::Command;
 pub use header::{Header, Part, TransactionId, header};
 

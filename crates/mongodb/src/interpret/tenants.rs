@@ -101,8 +101,8 @@ impl Rules {
     }
 }
 
-/// What the rules say for one namespace.
-#[derive(Clone, Debug)]
+/// What the rules say for one namespace. Equal ones assign every record alike.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Owner {
     /// The fields to try, as paths.
     fields: Vec<Vec<Box<[u8]>>>,

@@ -46,7 +46,7 @@ impl Sieve {
             && !self.named.iter().any(|named| named == kind)
         {
             let namespace = entry.ns;
-            tracing::warn!(kind, namespace, at = %entry.ts, "the oplog holds entries of an unknown kind; they are kept");
+            tracing::warn!(kind, namespace, at = %entry.ts, "the oplog holds entries of an unknown kind");
             self.named.push(kind.to_owned());
         }
         true

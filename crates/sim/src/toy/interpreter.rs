@@ -78,7 +78,8 @@ impl Interpreter for ToyInterpreter {
         let name = record
             .get("name")
             .ok_or(InterpretError::Malformed { what: "toy definition", why: "it has no name".to_owned() })?;
-        Ok(NamespaceInfo { name: name.to_owned(), kind: NamespaceKind::Collection, lost: None })
+        let lost = record.get("lost").map(str::to_owned);
+        Ok(NamespaceInfo { name: name.to_owned(), kind: NamespaceKind::Collection, lost })
     }
 
     fn display_id(&self, id: &[u8]) -> String {

@@ -1,7 +1,10 @@
 //! From an entry to the changes it makes.
 
-use backstay_model::{BodyRef, Change, Incarnation, InterpretError, Operator, Tenant, TenantHint, Tick, Version};
+use backstay_model::{
+    BodyRef, Break, Change, Incarnation, InterpretError, Operator, Tenant, TenantHint, Tick, Version,
+};
 
+use super::touched::{Touched, touched};
 use super::{Command, database, incarnation, text, uuid};
 use crate::interpret::raw::{self, MAX_DEPTH, Result, malformed};
 use crate::interpret::scope::Scope;
@@ -14,6 +17,7 @@ use crate::interpret::{UPDATE_DIFF, UPDATE_PATHS, definition, id, update};
 /// # Errors
 /// When the entry is malformed, or [`InterpretError::Unknown`]: records change in a way that cannot be followed, and it
 /// does not say in which collection. Where it does, that collection's definition says from then on that it is lost.
+/// [`break_at()`] keeps such entries from being archived.
 pub fn changes(
     scope: &Scope,
     entry: &[u8],
@@ -21,17 +25,38 @@ pub fn changes(
     first_ordinal: u32,
     sink: &mut dyn FnMut(Change<'_>),
 ) -> Result<u32> {
-    let mut reading = Reading { scope, visible, next: first_ordinal, id: Vec::with_capacity(32), sink };
+    let id = Vec::with_capacity(32);
+    let mut reading = Reading { scope, visible, next: first_ordinal, id, sink, looks: Looks::AtChanges };
     reading.operation(&Operation::read(entry)?, MAX_DEPTH)?;
     Ok(reading.next - first_ordinal)
 }
 
+/// What must be done at `entry` before it is archived, if anything: when [`changes()`] would find that it cannot be followed,
+/// or when it gives a collection a name for which other tenant rules hold. Changes of records are passed over.
+pub fn break_at(scope: &Scope, entry: &[u8]) -> Option<Break> {
+    let op = raw::find(entry, b"op").ok().flatten().and_then(|op| op.as_str());
+    if op.is_some_and(|op| matches!(op, "i" | "u" | "d" | "n")) {
+        return None;
+    }
+    let (visible, next, id, looks) = (Tick::ZERO, 0, Vec::new(), Looks::AtBreaks(None));
+    let mut reading = Reading { scope, visible, next, id, sink: &mut |_| {}, looks };
+    let followed = Operation::read(entry).and_then(|operation| reading.operation(&operation, MAX_DEPTH));
+    match (reading.looks, followed) {
+        (Looks::AtBreaks(Some(found)), _) => Some(found),
+        (_, Ok(())) => None,
+        (_, Err(InterpretError::Unknown { what, name })) => {
+            Some(Break::Untold(format!("the {what} {name} changes records, and does not say where")))
+        }
+        (_, Err(error)) => Some(Break::Untold(error.to_string())),
+    }
+}
+
 /// One operation: an entry, or one inside an `applyOps`.
-struct Operation<'a> {
-    op: &'a str,
-    ns: &'a str,
-    ui: Option<&'a [u8; 16]>,
-    o: &'a [u8],
+pub(super) struct Operation<'a> {
+    pub(super) op: &'a str,
+    pub(super) ns: &'a str,
+    pub(super) ui: Option<&'a [u8; 16]>,
+    pub(super) o: &'a [u8],
     o2: Option<&'a [u8]>,
 }
 
@@ -74,6 +99,14 @@ struct Reading<'s> {
     next: u32,
     id: Vec<u8>,
     sink: &'s mut dyn FnMut(Change<'_>),
+    looks: Looks,
+}
+
+/// What a reading is for.
+enum Looks {
+    AtChanges,
+    /// With the first one that was found.
+    AtBreaks(Option<Break>),
 }
 
 impl Reading<'_> {
@@ -87,6 +120,7 @@ impl Reading<'_> {
 
     fn follow(&mut self, operation: &Operation<'_>, depth: u32) -> Result<()> {
         match operation.op {
+            "i" | "u" | "d" if matches!(self.looks, Looks::AtBreaks(_)) => Ok(()),
             "i" | "u" | "d" => self.record(operation),
             "c" => self.command(operation, depth),
             // Nothing, or the server's own bookkeeping below the records.
@@ -170,7 +204,7 @@ impl Reading<'_> {
                 }
                 Ok(())
             }
-            Command::Rename => self.rename(operation, text(first, "old name")?),
+            Command::Rename => self.rename(operation, text(first, "old name")?, depth),
             _ => {
                 let ns = format!("{}.{}", database(operation.ns), text(first, "collection")?);
                 if !self.scope.namespace(&ns).included {
@@ -199,12 +233,12 @@ impl Reading<'_> {
         self.emit_definition(operation.incarnation()?, BodyRef::Delta(operator, operation.o))
     }
 
-    fn rename(&mut self, operation: &Operation<'_>, from: &str) -> Result<()> {
+    fn rename(&mut self, operation: &Operation<'_>, from: &str, depth: u32) -> Result<()> {
         let Some(to) = raw::find(operation.o, b"to")?.and_then(|to| to.as_str()) else {
             return Err(malformed("oplog entry", "its renameCollection has no new name"));
         };
-        let left = self.scope.namespace(from).included;
-        let entered = self.scope.namespace(to).included;
+        let (old, new) = (self.scope.namespace(from), self.scope.namespace(to));
+        let (left, entered) = (old.included, new.included);
         if entered && let Some(dropped) = raw::find(operation.o, b"dropTarget")? {
             match uuid(dropped) {
                 Some(uuid) => self.emit_definition(incarnation(uuid), BodyRef::Tombstone)?,
@@ -217,14 +251,25 @@ impl Reading<'_> {
         }
         match (left, entered) {
             (true, true) => {
+                if old.owner != new.owner {
+                    let namespace = operation.incarnation()?;
+                    self.found(|| match depth {
+                        MAX_DEPTH => Break::Renamed { namespace, name: to.to_owned() },
+                        // Beside it, at the same instant, records may change.
+                        _ => Break::Untold(format!("{from} was renamed to {to} together with other changes")),
+                    });
+                }
                 self.emit_definition(operation.incarnation()?, BodyRef::Delta(definition::RENAME, operation.o))
             }
             // It is no longer among what is protected.
             (true, false) => self.emit_definition(operation.incarnation()?, BodyRef::Tombstone),
-            (false, true) => Err(InterpretError::Unknown {
-                what: "oplog entry",
-                name: format!("renameCollection of {from}, whose records are not held, to {to}"),
-            }),
+            (false, true) => {
+                self.found(|| Break::Untold(format!("{from}, which is not protected, was renamed to {to}")));
+                Err(InterpretError::Unknown {
+                    what: "oplog entry",
+                    name: format!("renameCollection of {from}, whose records are not held, to {to}"),
+                })
+            }
             (false, false) => Ok(()),
         }
     }
@@ -234,10 +279,20 @@ impl Reading<'_> {
             Touched::Nothing => Ok(()),
             Touched::Namespace(ns, _) if !self.scope.namespace(&ns).included => Ok(()),
             Touched::Namespace(ns, Some(uuid)) => {
+                self.found(|| {
+                    Break::Untold(format!("the {what} {name} changes records of {ns}, and does not say which"))
+                });
                 let definition = definition::lost(&ns, &uuid, &name)?;
                 self.emit_definition(incarnation(&uuid), BodyRef::Image(&definition))
             }
             Touched::Namespace(_, None) | Touched::Anything => Err(InterpretError::Unknown { what, name }),
+        }
+    }
+
+    /// Notes a break, if it is the first, and if breaks are what is looked for.
+    fn found(&mut self, found: impl FnOnce() -> Break) {
+        if let Looks::AtBreaks(first @ None) = &mut self.looks {
+            *first = Some(found());
         }
     }
 
@@ -253,62 +308,6 @@ impl Reading<'_> {
         self.next = next.ok_or_else(|| malformed("oplog entry", "one instant has more than 2^32 changes"))?;
         (self.sink)(Change { namespace, name, id: &self.id, version, body, tenant });
         Ok(())
-    }
-}
-
-/// What an operation of an unknown kind may have changed.
-enum Touched {
-    Nothing,
-    /// One collection, by its name and UUID.
-    Namespace(String, Option<[u8; 16]>),
-    Anything,
-}
-
-fn touched(operation: &Operation<'_>) -> Result<Touched> {
-    let uuid = operation.ui.copied();
-    if operation.op != "c" {
-        return Ok(match operation.ns.split_once('.') {
-            Some((_, collection)) if collection != "$cmd" => Touched::Namespace(operation.ns.to_owned(), uuid),
-            _ => Touched::Anything,
-        });
-    }
-    let Some(first) = raw::elements(operation.o)?.next().transpose()? else { return Ok(Touched::Anything) };
-    let Some(name) = first.as_str() else { return Ok(Touched::Anything) };
-    let database = database(operation.ns);
-    Ok(match first.name {
-        b"importCollection" => {
-            let found = |name: &[u8]| raw::find(operation.o, name);
-            if found(b"dryRun")?.is_some_and(|dry| dry.is_true()) {
-                return Ok(Touched::Nothing);
-            }
-            // Its UUID stands in the catalog entry that comes with it.
-            let mut inner = found(b"catalogEntry")?.and_then(|entry| entry.as_document());
-            for part in [&b"md"[..], b"options"] {
-                inner = match inner {
-                    Some(document) => raw::find(document, part)?.and_then(|part| part.as_document()),
-                    None => None,
-                };
-            }
-            let imported = match inner {
-                Some(options) => raw::find(options, b"uuid")?.and_then(|found| self::uuid(found).copied()),
-                None => None,
-            };
-            named(name, uuid.or(imported))
-        }
-        b"renameCollection" => match raw::find(operation.o, b"to")?.and_then(|to| to.as_str()) {
-            Some(to) => named(to, uuid),
-            None => Touched::Anything,
-        },
-        _ if name.is_empty() => Touched::Anything,
-        _ => Touched::Namespace(format!("{database}.{name}"), uuid),
-    })
-}
-
-/// A full name; what has no database and collection may be anything.
-fn named(ns: &str, uuid: Option<[u8; 16]>) -> Touched {
-    match ns.contains('.') {
-        true => Touched::Namespace(ns.to_owned(), uuid),
-        false => Touched::Anything,
     }
 }
 

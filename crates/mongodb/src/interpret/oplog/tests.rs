@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use backstay_model::{Body, InterpretError, Interpreter as _, Tenant, TenantHint, Tick};
+use backstay_model::{Body, Break, InterpretError, Interpreter as _, Tenant, TenantHint, Tick};
 use bson::{Binary, Bson, Document, Timestamp, doc};
 use proptest::prelude::*;
 
@@ -171,6 +171,40 @@ fn an_unknown_kind_is_named() {
 }
 
 #[test]
+fn what_cannot_be_archived_as_it_is_is_found() {
+    let rename = |from: &str, to: &str| {
+        entry("c", "shop.$cmd", doc! { "renameCollection": from, "to": to, "dropTarget": uuid_of(2) }, doc! {})
+    };
+    let untold = |entry: &[u8]| match interpreter().break_at(entry) {
+        Some(Break::Untold(cause)) => cause,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(untold(&rename("other.c", "shop.c")), "other.c, which is not protected, was renamed to shop.c");
+    let renamed = Break::Renamed { namespace: backstay_model::Incarnation(ONES), name: "t_x.c".into() };
+    assert_eq!(interpreter().break_at(&rename("shop.c", "t_x.c")), Some(renamed));
+    for (from, to) in [("shop.c", "shop.d"), ("shop.c", "other.c"), ("other.c", "other.d"), ("t_x.c", "t_x.d")] {
+        assert_eq!(interpreter().break_at(&rename(from, to)), None, "{from} {to}");
+    }
+    let inner =
+        doc! { "op": "c", "ns": "shop.$cmd", "ui": uuid_of(1), "o": { "renameCollection": "shop.c", "to": "t_x.c" } };
+    let insert = doc! { "op": "i", "ns": "shop.c", "ui": uuid_of(1), "o": { "_id": 1 } };
+    let together = entry("c", "admin.$cmd", doc! { "applyOps": [&insert, inner] }, doc! {});
+    assert_eq!(untold(&together), "shop.c was renamed to t_x.c together with other changes");
+    let cleared = entry("c", "shop.$cmd", doc! { "emptycapped": "c" }, doc! {});
+    assert_eq!(untold(&cleared), "the oplog entry emptycapped changes records of shop.c, and does not say which");
+    let anywhere = entry("c", "shop.$cmd", doc! { "yetToCome": 1 }, doc! {});
+    assert_eq!(untold(&anywhere), "the oplog entry yetToCome changes records, and does not say where");
+    let malformed =
+        entry("c", "shop.$cmd", doc! { "renameCollection": "shop.a", "to": "shop.b", "dropTarget": true }, doc! {});
+    assert!(untold(&malformed).starts_with("malformed oplog entry"));
+    let other = entry("c", "other.$cmd", doc! { "emptycapped": "c" }, doc! {});
+    let many = entry("c", "admin.$cmd", doc! { "applyOps": [insert] }, doc! {});
+    for entry in samples().into_iter().chain([other, many]) {
+        assert_eq!(interpreter().break_at(&entry), None);
+    }
+}
+
+#[test]
 fn operations_inside_an_entry_count_on() {
     let inner =
         |id: i32, collection: u8| doc! { "op": "i", "ns": "shop.c", "ui": uuid_of(collection), "o": { "_id": id } };
@@ -250,6 +284,7 @@ proptest! {
         let definition = crate::interpret::definition::build("shop.c", &[1; 16], &[5, 0, 0, 0, 0], []).unwrap();
         for entry in [&entry[..], &entry[..cut.min(length)]] {
             let _ = header(entry);
+            let _ = interpreter.break_at(entry);
             let mut out = Vec::new();
             let _ = interpreter.changes(entry, Tick::ZERO, 0, &mut |change| {
                 let _ = interpreter.display_id(change.id);
@@ -271,6 +306,7 @@ proptest! {
     fn any_bytes_are_read_without_a_panic(entry in proptest::collection::vec(any::<u8>(), 0..200)) {
         let interpreter = interpreter();
         let _ = header(&entry);
+        let _ = interpreter.break_at(&entry);
         let _ = interpreter.changes(&entry, Tick::ZERO, 0, &mut |_| {});
         let _ = interpreter.display_id(&entry);
         let _ = interpreter.display_record(&entry);
