@@ -166,8 +166,8 @@ fn dying_at_every_crash_point_loses_nothing() {
     shop::runtime().block_on(async {
         let Some(stage) = Stage::open().await else { return };
         // The crash point of a gap needs an oplog that rolls over, and is died at in `tail_rollover`; that of records that are
-        // filed anew needs a rename: `renames`.
-        let elsewhere = ["capture.gap-opened", "capture.reassigned"];
+        // filed anew needs a rename: `renames`; that of an exchange needs unique values that wait for each other: `unique`.
+        let elsewhere = ["capture.gap-opened", "capture.reassigned", "restore.exchanged"];
         for point in backstay_model::CRASH_POINTS.iter().filter(|point| !elsewhere.contains(point)) {
             let mut case = stage.case(point).await;
             let mut instants = Vec::new();

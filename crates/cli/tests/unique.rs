@@ -268,7 +268,7 @@ fn dying_at_any_moment_leaves_nobody_without_a_record() {
         let args = [&REWIND, &[at.as_str()][..]].concat();
         assert!(!witness::die_at("restore.partition-written", &shop.program, &args));
         assert_ne!(all(&shop.client, "shop", "seats").await, then, "both wait for each other");
-        assert!(!witness::die_at("restore.partition-written:2", &shop.program, &args));
+        assert!(!witness::die_at("restore.exchanged", &shop.program, &args));
         assert_eq!(all(&shop.client, "shop", "seats").await, then, "exchanged, and not proved yet");
         rewind(&shop, &at, &[]);
         assert_eq!(all(&shop.client, "shop", "seats").await, then);

@@ -22,6 +22,7 @@ pub const CRASH_POINTS: &[&str] = &[
     "compact.run-committed",
     "restore.journaled",
     "restore.partition-written",
+    "restore.exchanged",
     "restore.indexes-built",
 ];
 

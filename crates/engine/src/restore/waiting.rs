@@ -180,7 +180,7 @@ impl Writer<'_> {
         let writes: Vec<Write<'_>> = waiting.iter().map(|waiting| waiting.write.borrow()).collect();
         let report = self.target.exchange(&self.name, &writes, mode).await?;
         done.written += report.written;
-        crash_point("restore.partition-written");
+        crash_point("restore.exchanged");
         let mut conflicts = report.conflicts;
         conflicts.sort_by_key(|conflict| std::cmp::Reverse(conflict.write));
         for conflict in &conflicts {
