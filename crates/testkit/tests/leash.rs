@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use backstay_testkit::{Backstay, Leash, Signal};
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
 fn files(folder: &Path) -> (PathBuf, PathBuf) {
     (folder.join("out"), folder.join("err"))

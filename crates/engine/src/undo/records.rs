@@ -25,8 +25,9 @@ use crate::restore::room::Growth;
 use crate::restore::writer::{OwnedWrite, Writer};
 use crate::{ConflictPolicy, Phase, Result};
 
-/// How many live records are fetched at a time.
+/// How many live records are fetched at a time at most, and how many bytes the archive's side of them has.
 const FETCH: usize = 2000;
+const FETCH_LEN: usize = 8 << 20;
 
 /// Doubt: a restore that was killed journaled no end, and the record's changes since may be anybody's.
 const WHOSE: &str =
@@ -43,6 +44,24 @@ struct Rewritten {
     made: Option<Vec<u8>>,
     /// Why it cannot be put back unseen: it may as well have been somebody else, or what stood before cannot be read.
     doubt: Option<&'static str>,
+}
+
+/// Cuts records into portions whose live sides may be fetched at once.
+fn portions(records: &[Rewritten]) -> impl Iterator<Item = &[Rewritten]> {
+    let length =
+        |record: &Rewritten| [&record.earlier, &record.made].into_iter().flatten().map(Vec::len).sum::<usize>();
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |record: &&Rewritten| {
+            bytes += length(record);
+            bytes <= FETCH_LEN
+        };
+        let count = rest.iter().take(FETCH).take_while(fits).count().max(1);
+        let (portion, later) = rest.split_at_checked(count)?;
+        rest = later;
+        Some(portion)
+    })
 }
 
 impl Undoing<'_> {
@@ -67,10 +86,12 @@ impl Undoing<'_> {
         }
         let mut growth = Growth::default();
         let hidden = self.snapshot.hidden(&self.shreddings, stood.incarnation, before.at()).await?;
-        for partition in before.partitions(stood.incarnation, &Selection::default()).await? {
+        for partition in
+            before.partitions_through(stood.incarnation, &Selection::default(), self.window.through).await?
+        {
             self.monitor.check()?;
             let rewritten = self.rewritten(definition, &partition, before, !hidden.is_empty()).await?;
-            for chunk in rewritten.chunks(FETCH) {
+            for chunk in portions(&rewritten) {
                 self.put_back_chunk(chunk, name, &partition, &mut writer, &mut growth).await?;
                 meter.add(chunk.len() as u64, 0);
             }
