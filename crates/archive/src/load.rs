@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use backstay_model::{IdRange, Incarnation, Interpreter, RecordBatch, Tenant, Tick};
 use backstay_seal::{DataKey, Digest};
-use backstay_segment::{BlockOpener, IndexPage, split_key};
+use backstay_segment::{BlockOpener, Header, IndexPage, split_key};
 use bytes::Bytes;
 
 use crate::merge::{Layer, Merge, State, state_at, with_tail};
@@ -109,7 +109,7 @@ impl TenantWork {
         let mut opened = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             let segment_error = |error| Error::segment(&layer.run.path, error);
-            let opener = opener.turn_to(layer).map_err(segment_error)?;
+            let opener = opener.turn_to(&layer.run.header, &layer.key).map_err(segment_error)?;
             let mut blocks = Vec::with_capacity(layer.blocks.len());
             for (number, sealed) in &layer.blocks {
                 let mut plain = Vec::new();
@@ -134,10 +134,11 @@ impl TenantWork {
 pub(crate) struct Opener(Option<BlockOpener>);
 
 impl Opener {
-    fn turn_to(&mut self, layer: &SealedLayer) -> Result<&mut BlockOpener, backstay_segment::Error> {
+    /// For the blocks of the tenant of `key` in the run of `header`.
+    pub fn turn_to(&mut self, header: &Header, key: &DataKey) -> Result<&mut BlockOpener, backstay_segment::Error> {
         match &mut self.0 {
-            Some(opener) => opener.turn_to(&layer.run.header, &layer.key)?,
-            None => self.0 = Some(BlockOpener::new(&layer.run.header, &layer.key)?),
+            Some(opener) => opener.turn_to(header, key)?,
+            None => self.0 = Some(BlockOpener::new(header, key)?),
         }
         Ok(self.0.as_mut().expect("it was made above"))
     }

@@ -6,15 +6,8 @@
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Applies `work` to every item on all cores. The first error wins; results are in the order of the items.
-pub(crate) fn map<T: Sync, R: Send, E: Send>(
-    items: &[T],
-    work: impl Fn(&T) -> Result<R, E> + Sync,
-) -> Result<Vec<R>, E> {
-    map_with(items, || Ok(()), |(), item| work(item))
-}
-
-/// The same with something that each core makes once and uses for all its items.
+/// Applies `work` to every item on all cores, with something that each core makes once and uses for all its items. The
+/// first error wins; results are in the order of the items.
 pub(crate) fn map_with<T: Sync, S, R: Send, E: Send>(
     items: &[T],
     equip: impl Fn() -> Result<S, E> + Sync,
@@ -57,12 +50,15 @@ mod tests {
     #[test]
     fn results_keep_the_order_of_the_items() {
         let items: Vec<u32> = (0..1000).collect();
-        assert_eq!(map(&items, |n| Ok::<u32, ()>(n * 2)), Ok(items.iter().map(|n| n * 2).collect()));
+        assert_eq!(
+            map_with(&items, || Ok(()), |(), n| Ok::<u32, ()>(n * 2)),
+            Ok(items.iter().map(|n| n * 2).collect())
+        );
     }
 
     #[test]
     fn an_error_is_handed_on() {
         let items: Vec<u32> = (0..1000).collect();
-        assert_eq!(map(&items, |n| if *n == 500 { Err("no") } else { Ok(()) }).err(), Some("no"));
+        assert_eq!(map_with(&items, || Ok(()), |(), n| if *n == 500 { Err("no") } else { Ok(()) }).err(), Some("no"));
     }
 }

@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use backstay_ledger::{SegmentInfo, Shape, verify_chain};
 use backstay_seal::Digest;
-use backstay_segment::{BlockCursor, BlockOpener, Header, IndexPage, RunDirectory, TailBlock, Trailer, split_key};
+use backstay_segment::{BlockCursor, Header, IndexPage, RunDirectory, TailBlock, Trailer, split_key};
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::load::Opener;
 use crate::repository::MARKER;
 use crate::vault::Inner;
 use crate::{Error, Result, Vault, parallel};
@@ -168,34 +169,38 @@ fn check_run(inner: &Inner, path: &str, file: &Bytes, info: &SegmentInfo) -> Res
     let trailer = Trailer::parse(file, file.len() as u64).map_err(segment_error)?;
     let mut sealed = slice(file, trailer.offset, trailer.len).to_vec();
     let directory = RunDirectory::open(&header, inner.vault_key(), &mut sealed).map_err(segment_error)?;
-    let parts = parallel::map(&directory.tenants, |tenant| {
-        if inner.keys.is_shredded(tenant.key_id()) {
-            return Ok(None);
-        }
-        let key_error = |source| Error::Key { object: format!("{path} (tenant `{}`)", tenant.name), source };
-        let key = inner.keys.key(tenant.key_id()).map_err(key_error)?;
-        let mut sealed = slice(file, tenant.index_offset, tenant.index_len).to_vec();
-        let page = IndexPage::open(&header, &key, &mut sealed).map_err(segment_error)?;
-        let mut opener = BlockOpener::new(&header, &key).map_err(segment_error)?;
-        let mut digest = Digest::default();
-        let mut plain = Vec::new();
-        let mut entries = 0u64;
-        for (number, block) in page.blocks.iter().enumerate() {
-            let place = crate::run::place(tenant, block);
-            let sealed = slice(file, place.start, place.end - place.start);
-            opener.open(number, block, sealed, &mut plain).map_err(segment_error)?;
-            let mut cursor = BlockCursor::new(&plain).map_err(segment_error)?;
-            while let Some((_, body)) = cursor.advance().map_err(segment_error)? {
-                entries += 1;
-                if let (backstay_model::BodyRef::Image(image), Shape::BaseRun) = (body, info.shape)
-                    && let Some((namespace, id)) = split_key(cursor.key())
-                {
-                    digest.add(namespace.0, id, image);
+    let parts = parallel::map_with(
+        &directory.tenants,
+        || Ok(Opener::default()),
+        |opener, tenant| {
+            if inner.keys.is_shredded(tenant.key_id()) {
+                return Ok(None);
+            }
+            let key_error = |source| Error::Key { object: format!("{path} (tenant `{}`)", tenant.name), source };
+            let key = inner.keys.key(tenant.key_id()).map_err(key_error)?;
+            let mut sealed = slice(file, tenant.index_offset, tenant.index_len).to_vec();
+            let page = IndexPage::open(&header, &key, &mut sealed).map_err(segment_error)?;
+            let opener = opener.turn_to(&header, &key).map_err(segment_error)?;
+            let mut digest = Digest::default();
+            let mut plain = Vec::new();
+            let mut entries = 0u64;
+            for (number, block) in page.blocks.iter().enumerate() {
+                let place = crate::run::place(tenant, block);
+                let sealed = slice(file, place.start, place.end - place.start);
+                opener.open(number, block, sealed, &mut plain).map_err(segment_error)?;
+                let mut cursor = BlockCursor::new(&plain).map_err(segment_error)?;
+                while let Some((_, body)) = cursor.advance().map_err(segment_error)? {
+                    entries += 1;
+                    if let (backstay_model::BodyRef::Image(image), Shape::BaseRun) = (body, info.shape)
+                        && let Some((namespace, id)) = split_key(cursor.key())
+                    {
+                        digest.add(namespace.0, id, image);
+                    }
                 }
             }
-        }
-        Ok::<_, Error>(Some((digest, entries)))
-    })?;
+            Ok::<_, Error>(Some((digest, entries)))
+        },
+    )?;
     let shredded = parts.iter().any(Option::is_none);
     let mut digest = Digest::default();
     let mut entries = 0;

@@ -26,7 +26,7 @@ use crate::proof::{LiveScope, read_back};
 use crate::{Error, Monitor, Phase, Proof, ProofScope, Result, Scope};
 
 pub(crate) mod ahead;
-mod changed;
+pub(crate) mod changed;
 mod compare;
 mod fresh;
 mod hidden;

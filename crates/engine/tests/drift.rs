@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use backstay_archive::Limits;
-use backstay_model::{IdRange, Interpreter, Tick};
+use backstay_model::{IdRange, Tick};
 use backstay_sim::toy::ToySource;
-use backstay_source::{
-    Capabilities, Error, Namespace, Position, RecordBatch, Records, Result, Source, Start, Tail, Topology,
-};
+use backstay_source::{Error, Namespace, RecordBatch, Records, Result, Source};
+use rig::twisted::{Twist, Twisted};
 use rig::{Rig, block_on};
 
 const MANY: u16 = 300;
@@ -53,42 +52,14 @@ impl Records for Fading {
 }
 
 #[async_trait]
-impl Source for Forgetful {
-    fn interpreter(&self) -> Arc<dyn Interpreter> {
-        self.inner.interpreter()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    async fn discover(&self) -> Result<Topology> {
-        self.inner.discover().await
-    }
-
-    async fn position(&self) -> Result<Position> {
-        self.inner.position().await
-    }
-
-    async fn snapshot(&self) -> Result<Tick> {
-        self.inner.snapshot().await
-    }
-
-    async fn namespaces(&self) -> Result<Vec<Namespace>> {
-        self.inner.namespaces().await
-    }
-
-    async fn split(&self, namespace: &Namespace, bytes: u64) -> Result<Vec<IdRange>> {
-        self.inner.split(namespace, bytes).await
+impl Twist for Forgetful {
+    fn toy(&self) -> &ToySource {
+        &self.inner
     }
 
     async fn scan(&self, namespace: &Namespace, range: &IdRange, at: Tick) -> Result<Box<dyn Records>> {
         let inner = Source::scan(&self.inner, namespace, range, at).await?;
         Ok(Box::new(Fading { inner, left: LIFE, at, of: self.clone() }))
-    }
-
-    async fn tail(&self, start: Start) -> Result<Box<dyn Tail>> {
-        self.inner.tail(start).await
     }
 }
 
@@ -109,10 +80,10 @@ fn a_namespace_that_a_gap_hid_is_read_in_pieces_and_at_as_many_ticks_as_it_takes
         }
         rig.toy.roll_over(rig.toy.pass(5));
         rig.append("shop.lost", &key(7), "1");
-        let source = Forgetful { inner: rig.source.clone(), given_up: Arc::default() };
+        let source = Twisted(Forgetful { inner: rig.source.clone(), given_up: Arc::default() });
         rig.capture_from(&source).await.unwrap();
         // Three records in a batch: what LIFE batches hold is read at one tick.
-        assert!(source.given_up.load(Ordering::SeqCst) >= u64::from(MANY) / 3 / LIFE);
+        assert!(source.0.given_up.load(Ordering::SeqCst) >= u64::from(MANY) / 3 / LIFE);
         let state = rig.vault().await.state().await;
         let runs: Vec<u64> = state.delta_runs().map(|run| run.raw_bytes).collect();
         assert!(runs.len() > 10, "{} segments", runs.len());

@@ -12,6 +12,7 @@ use backstay_model::Tick;
 use backstay_sim::toy::{Operation, Record, ToyInterpreter};
 use proptest::prelude::*;
 use rig::cutting::Cutting;
+use rig::twisted::Twisted;
 use rig::{Rig, block_on, cases};
 
 /// Readers and sorting hold a few entries at a time.
@@ -29,8 +30,8 @@ async fn begun(limits: Limits) -> Rig {
     rig
 }
 
-fn cutting(rig: &Rig, entries: usize) -> Cutting {
-    Cutting { inner: rig.source.clone(), entries, lost_after: None }
+fn cutting(rig: &Rig, entries: usize) -> Twisted<Cutting> {
+    Twisted(Cutting { inner: rig.source.clone(), entries, lost_after: None })
 }
 
 /// Changes of few records at one tick, in an order that matters.
@@ -134,7 +135,7 @@ fn a_feed_that_is_lost_within_it_is_read_again() {
             let rig = begun(Limits::default()).await;
             rig.append("shop.orders", b"a", "before");
             rig.toy.apply(&large(), false).unwrap();
-            let losing = Cutting { lost_after: Some(lost_after), ..cutting(&rig, 7) };
+            let losing = Twisted(Cutting { lost_after: Some(lost_after), ..cutting(&rig, 7).0 });
             let options = CaptureOptions { until: Until::Cancelled, tick: Duration::ZERO };
             let monitor = Monitor::default();
             let vault = rig.vault().await;

@@ -3,15 +3,15 @@
 
 mod rig;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use backstay_archive::Repository;
 use backstay_engine::{BackupOptions, Error, Monitor};
-use backstay_model::{IdRange, Interpreter, Tick};
+use backstay_model::{IdRange, Tick};
 use backstay_sim::toy::ToySource;
-use backstay_source::{Capabilities, Namespace, Position, Records, Result, Source, Start, Tail, Topology};
+use backstay_source::{Namespace, Records, Result, Source};
+use rig::twisted::{Twist, Twisted};
 use rig::{NAME, Rig, block_on};
 
 /// A toy of which somebody else makes a whole backup while its first range is read.
@@ -22,33 +22,9 @@ struct Met {
 }
 
 #[async_trait]
-impl Source for Met {
-    fn interpreter(&self) -> Arc<dyn Interpreter> {
-        self.inner.interpreter()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    async fn discover(&self) -> Result<Topology> {
-        self.inner.discover().await
-    }
-
-    async fn position(&self) -> Result<Position> {
-        self.inner.position().await
-    }
-
-    async fn snapshot(&self) -> Result<Tick> {
-        self.inner.snapshot().await
-    }
-
-    async fn namespaces(&self) -> Result<Vec<Namespace>> {
-        self.inner.namespaces().await
-    }
-
-    async fn split(&self, namespace: &Namespace, bytes: u64) -> Result<Vec<IdRange>> {
-        self.inner.split(namespace, bytes).await
+impl Twist for Met {
+    fn toy(&self) -> &ToySource {
+        &self.inner
     }
 
     async fn scan(&self, namespace: &Namespace, range: &IdRange, at: Tick) -> Result<Box<dyn Records>> {
@@ -58,10 +34,6 @@ impl Source for Met {
             tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(other)).unwrap();
         }
         Source::scan(&self.inner, namespace, range, at).await
-    }
-
-    async fn tail(&self, start: Start) -> Result<Box<dyn Tail>> {
-        self.inner.tail(start).await
     }
 }
 
@@ -73,7 +45,10 @@ fn a_scan_that_another_has_ended_says_so() {
         rig.append("shop.orders", b"a", "lost");
         rig.toy.roll_over(rig.toy.pass(5));
         rig.append("shop.orders", b"b", "found");
-        let met = || Met { inner: rig.source.clone(), repository: rig.repository.clone(), met: AtomicBool::new(false) };
+        let met = || {
+            let (inner, repository) = (rig.source.clone(), rig.repository.clone());
+            Twisted(Met { inner, repository, met: AtomicBool::new(false) })
+        };
         match rig.capture_from(&met()).await {
             Err(Error::Archive(backstay_archive::Error::Conflict(why))) => {
                 assert!(why.contains("has begun a scan of its own") && why.contains("run this again"), "{why}");

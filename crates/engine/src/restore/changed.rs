@@ -19,10 +19,11 @@ use tokio::task::JoinSet;
 
 use crate::Result;
 
-/// How many live records are fetched at a time: at first, at most, and how many bytes they should have together.
+/// How many live records are fetched at a time at most, and how many bytes they should have together.
+pub(crate) const FETCH: usize = 2000;
+pub(crate) const FETCH_LEN: usize = 8 << 20;
+/// How many are fetched at first, when nothing is known of their size.
 const FIRST: usize = 16;
-const MOST: usize = 2000;
-const CHUNK_LEN: usize = 8 << 20;
 
 /// A partition's records with a change.
 struct Stretch {
@@ -101,8 +102,8 @@ impl Changed {
         let ids: Vec<&[u8]> = chunk.ids().iter().map(Vec::as_slice).collect();
         let live = target.fetch(name, &ids).await?;
         self.count = match live.bytes() {
-            0..CHUNK_LEN => (self.count * 4).min(MOST),
-            _ => (chunk.ids().len() * CHUNK_LEN / live.bytes()).clamp(1, MOST),
+            0..FETCH_LEN => (self.count * 4).min(FETCH),
+            _ => (chunk.ids().len() * FETCH_LEN / live.bytes()).clamp(1, FETCH),
         };
         Ok(Some((chunk, live)))
     }

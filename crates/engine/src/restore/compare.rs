@@ -74,8 +74,7 @@ impl Job<'_> {
         let mut growth = Growth::default();
         let plan = self.walk_all(definition, name, scope, Some(&mut writer), &mut growth).await?;
         let done = writer.finish(&|id| self.display_id(id)).await?;
-        self.report.written += done.written;
-        self.report.skipped += done.skipped;
+        self.note_written(done);
         self.prove(name, scope).await?;
         Ok(plan)
     }
@@ -146,8 +145,7 @@ impl Job<'_> {
         growth.add(&writes);
         let Some(writer) = writer else { return Ok(()) };
         let done = writer.carry_out(writes, &|id| self.display_id(id)).await?;
-        self.report.written += done.written;
-        self.report.skipped += done.skipped;
+        self.note_written(done);
         crash_point("restore.partition-written");
         Ok(())
     }

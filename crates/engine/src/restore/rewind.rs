@@ -12,14 +12,11 @@ use backstay_seal::Digest;
 
 use crate::monitor::Meter;
 use crate::proof::LiveScope;
-use crate::restore::changed::{Between, Changed, Chunk};
+use crate::restore::changed::{Between, Changed, Chunk, FETCH};
 use crate::restore::room::Growth;
 use crate::restore::writer::{OwnedWrite, Writer, Written};
 use crate::restore::{Job, Plan};
 use crate::{Phase, ProofScope, Result};
-
-/// How many records that were put off are read back at a time.
-const FETCH: usize = 2000;
 
 impl Job<'_> {
     pub(super) async fn rewind(
@@ -173,7 +170,7 @@ impl Job<'_> {
         Ok(scope.digest(&self.target.fetch(name, &ids).await?))
     }
 
-    fn note_written(&mut self, done: Written) {
+    pub(super) fn note_written(&mut self, done: Written) {
         self.report.written += done.written;
         self.report.skipped += done.skipped;
     }

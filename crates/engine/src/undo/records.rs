@@ -20,14 +20,11 @@ use super::Undoing;
 use crate::journal::RunNamespace;
 use crate::monitor::Meter;
 use crate::proof::LiveScope;
+use crate::restore::changed::{FETCH, FETCH_LEN};
 use crate::restore::rewind::{Wanted, wanted_image};
 use crate::restore::room::Growth;
 use crate::restore::writer::{OwnedWrite, Writer};
 use crate::{ConflictPolicy, Phase, Result};
-
-/// How many live records are fetched at a time at most, and how many bytes the archive's side of them has.
-const FETCH: usize = 2000;
-const FETCH_LEN: usize = 8 << 20;
 
 /// Doubt: a restore that was killed journaled no end, and the record's changes since may be anybody's.
 const WHOSE: &str =

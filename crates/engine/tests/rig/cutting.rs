@@ -1,14 +1,13 @@
 //! A toy's feed with batches so small that what shares a tick comes in several.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use async_trait::async_trait;
-use backstay_model::{IdRange, Interpreter, Tick};
+use backstay_model::Tick;
 use backstay_sim::toy::ToySource;
-use backstay_source::{
-    Capabilities, EntryBatch, Error, Namespace, Position, Records, Result, Source, Start, Tail, Topology,
-};
+use backstay_source::{EntryBatch, Error, Result, Source, Start, Tail};
+
+use super::twisted::Twist;
 
 /// A connection whose feed hands over so few entries at a time.
 pub struct Cutting {
@@ -19,37 +18,9 @@ pub struct Cutting {
 }
 
 #[async_trait]
-impl Source for Cutting {
-    fn interpreter(&self) -> Arc<dyn Interpreter> {
-        self.inner.interpreter()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    async fn discover(&self) -> Result<Topology> {
-        self.inner.discover().await
-    }
-
-    async fn position(&self) -> Result<Position> {
-        self.inner.position().await
-    }
-
-    async fn snapshot(&self) -> Result<Tick> {
-        self.inner.snapshot().await
-    }
-
-    async fn namespaces(&self) -> Result<Vec<Namespace>> {
-        self.inner.namespaces().await
-    }
-
-    async fn split(&self, namespace: &Namespace, bytes: u64) -> Result<Vec<IdRange>> {
-        self.inner.split(namespace, bytes).await
-    }
-
-    async fn scan(&self, namespace: &Namespace, range: &IdRange, at: Tick) -> Result<Box<dyn Records>> {
-        Source::scan(&self.inner, namespace, range, at).await
+impl Twist for Cutting {
+    fn toy(&self) -> &ToySource {
+        &self.inner
     }
 
     async fn tail(&self, start: Start) -> Result<Box<dyn Tail>> {

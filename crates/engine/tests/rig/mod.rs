@@ -3,6 +3,7 @@
 
 pub mod cutting;
 pub mod meddling;
+pub mod twisted;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
