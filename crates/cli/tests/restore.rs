@@ -95,3 +95,43 @@ fn a_tenant_is_rewound_in_place_and_all_is_restored_elsewhere() {
         assert_eq!(runs["restores"].as_array().map(Vec::len), Some(5), "{runs}");
     });
 }
+
+/// Every file of the archive, with its size.
+fn files(folder: &std::path::Path) -> std::collections::BTreeMap<std::path::PathBuf, u64> {
+    let mut files = std::collections::BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => files.extend(self::files(&entry.path())),
+            false => drop(files.insert(entry.path(), entry.metadata().unwrap().len())),
+        }
+    }
+    files
+}
+
+#[test]
+fn a_restore_without_a_journal_leaves_the_archive_as_it_is() {
+    shop::runtime().block_on(async {
+        let Some(shop) = shop::open().await else { return };
+        shop.fill(3, 20).await;
+        shop.json(&["init"]);
+        shop.json(&["backup", "shop"]);
+        let good = shop.now().await;
+        shop.json(&["capture", "shop", "--until", "now"]);
+        let before = all(&shop.client, "shop", "orders").await;
+        // What is not captured when the restore begins is followed all the same.
+        shop.orders().delete_many(doc! { "tenant": "t1" }).await.unwrap();
+        shop.orders().update_many(doc! {}, doc! { "$set": { "total": -1 } }).await.unwrap();
+
+        let archive = files(&shop.program.folder().join("archive"));
+        let args = ["restore", "shop", "--at", &good, "--in-place", "--no-journal", "--yes"];
+        let restored = shop.json(&args);
+        assert_eq!((&restored["id"], &restored["proof"]["equal"]), (&"".into(), &true.into()), "{restored}");
+        assert_eq!(restored["plan"], serde_json::json!({"insert": 20, "replace": 40, "delete": 0, "unchanged": 0}));
+        assert_eq!(all(&shop.client, "shop", "orders").await, before);
+        assert_eq!(files(&shop.program.folder().join("archive")), archive);
+        assert_eq!(shop.json(&["restores"])["restores"], serde_json::json!([]));
+        let said = shop.run(&args).ok().stdout;
+        assert!(said.contains("0 writes") && said.contains("in no journal"), "{said}");
+    });
+}

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! All three write only what differs, so that running a restore again finishes it, or finds nothing to do. A preview
-//! walks the same way and writes nothing, neither to the target nor to the archive.
+//! walks the same way and writes nothing, neither to the target nor to the archive; a restore without a journal writes
+//! to the target alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -84,6 +85,15 @@ pub struct RestoreRequest {
     pub proof: ProofScope,
     /// Only say what would be written.
     pub preview: bool,
+    /// Whether the run is journaled, and in place captured up to. False for an archive that cannot be written: it is only
+    /// read then, as by a preview, and the run can neither be listed nor taken back.
+    pub journal: bool,
+}
+
+impl RestoreRequest {
+    fn writes_to_archive(&self) -> bool {
+        self.journal && !self.preview
+    }
 }
 
 /// Restores, or previews a restore. For [`Destination::InPlace`] `source` and `target` are the same deployment.
@@ -99,7 +109,7 @@ pub async fn restore(
     let (began, began_ms) = (world.now(), world.elapsed_ms());
     let mut short = None;
     let (now, snapshot, view) = match (&request.destination, source) {
-        (Destination::InPlace, Some(source)) if request.preview => {
+        (Destination::InPlace, Some(source)) if !request.writes_to_archive() => {
             let mut sight = ahead::look(vault, source, interpreter, monitor).await?;
             let view = sight.snapshot.at(request.at).await.map_err(|error| sight.explain(error))?;
             short = sight.short.take();
@@ -188,6 +198,8 @@ pub async fn restore(
         if !request.scope.is_whole() && run.namespaces.iter().any(|namespace| !namespace.create) {
             job.unfinished = unfinished(vault, &run.target).await?;
         }
+    }
+    if request.writes_to_archive() {
         run.record(vault).await?;
         job.report.id = id;
         crash_point("restore.journaled");
@@ -195,7 +207,7 @@ pub async fn restore(
     let result = job.run(definitions).await;
     let mut report = job.report;
     report.milliseconds = world.elapsed_ms().saturating_sub(began_ms);
-    if !request.preview {
+    if request.writes_to_archive() {
         // Without it an undo is only more careful: a source that has just failed is not asked again.
         if let (Destination::InPlace, Some(source)) = (&request.destination, source)
             && !matches!(result, Err(Error::Cancelled | Error::Source(_)))
@@ -206,7 +218,10 @@ pub async fn restore(
         // What a conflict left out was left out on request.
         run.undecided = report.undecided;
         let outcome = Outcome { plan, written, proof: proof.as_ref(), milliseconds, left_out: None };
-        run.end(vault, outcome, &result).await?;
+        // What was restored is restored, and an undo of a run without an end is only more careful.
+        if let Err(error) = run.end(vault, outcome, &result).await {
+            report.notes.push(format!("how it ended could not be journaled: {error}"));
+        }
     }
     result.map(|()| report)
 }

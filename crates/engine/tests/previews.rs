@@ -1,13 +1,16 @@
-//! A preview shows what a restore would do, and writes nothing anywhere.
+//! A preview shows what a restore would do, and writes nothing anywhere; a restore without a journal does it, and writes
+//! nothing to the archive.
 #![allow(clippy::unwrap_used)]
 
 mod rig;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use backstay_archive::{Error as ArchiveError, Limits};
-use backstay_engine::{Error, RestoreRequest};
+use backstay_engine::{Destination, Error, RestoreRequest};
 use backstay_model::Tick;
+use backstay_sim::toy::{Toy, ToySource};
 use rig::{Rig, block_on, everything, now, tenant};
 
 /// Everything that the repository holds.
@@ -96,5 +99,35 @@ fn a_preview_holds_no_more_than_its_budget() {
         assert!(objects(&rig).await == archive);
         let notes = previewed_and_done(&rig, &everything(at)).await;
         assert!(notes.iter().any(|note| note.contains("in memory")), "{notes:?}");
+    });
+}
+
+#[test]
+fn a_restore_without_a_journal_does_the_same_and_leaves_the_archive_as_it_is() {
+    block_on(async {
+        for request in [everything, |at| tenant("acme", at)] {
+            let (journaled, unjournaled) = (Rig::with_shop().await, Rig::with_shop().await);
+            let at = changed(&journaled).await;
+            assert_eq!(changed(&unjournaled).await, at);
+            let archive = objects(&unjournaled).await;
+            let expected = journaled.rewind(&request(at)).await.unwrap();
+            let done = unjournaled.rewind(&RestoreRequest { journal: false, ..request(at) }).await.unwrap();
+            assert_eq!((&done.plan, done.written, &done.proof), (&expected.plan, expected.written, &expected.proof));
+            assert!(done.written > 0 && done.id.is_empty());
+            assert_eq!(now(&unjournaled.toy), now(&journaled.toy));
+
+            let empty = ToySource::new(Arc::new(Toy::new()));
+            let Destination::Into { rename } = everything(at).destination else { panic!("side by side") };
+            let beside = RestoreRequest { journal: false, destination: Destination::Into { rename }, ..request(at) };
+            // Side by side only what is archived can be had.
+            assert!(matches!(
+                unjournaled.restore_into(&empty, &beside).await,
+                Err(Error::Archive(ArchiveError::NotCovered { .. }))
+            ));
+            let frontier = unjournaled.vault().await.coverage().await.spans().last().unwrap().to;
+            let beside = RestoreRequest { at: frontier, ..beside };
+            assert!(unjournaled.restore_into(&empty, &beside).await.unwrap().proof.unwrap().equal);
+            assert!(objects(&unjournaled).await == archive, "nothing was written to the archive");
+        }
     });
 }

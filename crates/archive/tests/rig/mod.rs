@@ -24,6 +24,7 @@ pub fn cases(quick: u32) -> proptest::test_runner::Config {
     proptest::test_runner::Config {
         cases: if soak { quick * 50 } else { quick },
         max_shrink_iters: 400,
+        max_shrink_time: 120_000,
         ..Default::default()
     }
 }

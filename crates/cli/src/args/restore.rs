@@ -79,6 +79,9 @@ pub struct RestoreArgs {
     /// Do not ask
     #[arg(long, env = "BACKSTAY_YES", hide_env_values = true, value_parser = switch())]
     pub yes: bool,
+    /// Write nothing to the archive, for one that is read-only or full: the restore is not listed, and cannot be undone
+    #[arg(long, env = "BACKSTAY_NO_JOURNAL", hide_env_values = true, value_parser = switch())]
+    pub no_journal: bool,
     /// Which records.
     #[command(flatten)]
     pub selection: SelectionArgs,

@@ -94,6 +94,7 @@ pub async fn run(context: &Context, args: &DrillArgs) -> Result<Exit, Failure> {
         on_conflict: ConflictPolicy::Abort,
         proof: ProofScope::Full,
         preview: false,
+        journal: true,
     };
     let watch = context.watch();
     let done = restore(&vault, None, &target, interpreter, &request, watch.monitor()).await;

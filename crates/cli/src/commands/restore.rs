@@ -53,6 +53,7 @@ pub async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit, Failure>
         on_conflict: ConflictPolicy::from(args.target.on_conflict),
         proof,
         preview: args.preview,
+        journal: !args.no_journal,
     };
     if selecting::is_doubtful(&args.selection, &place.vault)? {
         place.check_names(args, at, &installation).await?;
@@ -180,7 +181,17 @@ impl Place {
                 self.check_names(args, request.at, installation).await?;
                 Err(error.into())
             }
+            Err(error) if request.journal && cannot_write(&error) => Err(Failure::from(error).hint(
+                "if the archive can be read and not be written: --no-journal restores all the same, and then nobody can \
+                 list this restore or take it back",
+            )),
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// True when the store refuses what a restore writes there: the journal, and in place what the source has changed since.
+fn cannot_write(error: &Error) -> bool {
+    use backstay_store::Error as Store;
+    matches!(error, Error::Archive(backstay_archive::Error::Store(Store::Denied { .. } | Store::Full { .. })))
 }

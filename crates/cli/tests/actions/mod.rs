@@ -98,12 +98,13 @@ impl Actions {
         }
     }
 
-    /// Updates of every operator, pipelines and replacements.
+    /// Updates of every operator, pipelines and replacements. A writer's documents are left to it: one that came to another
+    /// tenant would be written on after that tenant was brought back, and would stand in the way of its unique values.
     async fn update_by_command(&mut self) -> mongodb::error::Result<()> {
         let (database, name) = self.place();
         let collection = self.collection((database, name));
-        let pattern = doc! { "$sample": { "size": 6 } };
-        let mut cursor = collection.aggregate([pattern]).await?;
+        let not_a_writers = doc! { "$match": { "_id": { "$not": { "$regex": r"^w\d-" } } } };
+        let mut cursor = collection.aggregate([not_a_writers, doc! { "$sample": { "size": 6 } }]).await?;
         let mut updates = Vec::new();
         while cursor.advance().await? {
             let current: Document = bson::deserialize_from_slice(cursor.current().as_bytes())?;

@@ -1,4 +1,4 @@
-//! What a preview knows of the changes that no capture has archived yet.
+//! What a preview, or a restore without a journal, knows of the changes that no capture has archived yet.
 //!
 //! ```text
 //!   … archived ──▶ frontier ──▶ followed in memory ──▶ what the source has committed by now
@@ -7,7 +7,8 @@
 //! A restore in place captures first. A preview must write nothing, to the archive as little as to the source, and is to
 //! show the same plan: so it follows the feed from the frontier in memory, and reads the archive as if that had been
 //! captured. It holds no more than an archive's reader holds of tails. Where it cannot follow (the feed has rolled over, a
-//! gap is open, too much has changed, or what comes cannot simply be archived) it reads at the frontier, compares what is there now with that, and says so.
+//! gap is open, too much has changed, or what comes cannot simply be archived) it reads at the frontier, compares what is
+//! there now with that, and says so. An archive that cannot be written is read in the same way.
 
 use std::sync::Arc;
 

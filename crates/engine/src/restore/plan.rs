@@ -48,7 +48,7 @@ pub struct NamespacePlan {
 /// What was restored.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RestoreReport {
-    /// The run's id; empty for a preview.
+    /// The run's id; empty for a preview, and for a run without a journal.
     pub id: String,
     /// The instant.
     pub at: Tick,

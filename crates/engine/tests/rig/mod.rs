@@ -33,7 +33,8 @@ pub fn cases(quick: u32) -> proptest::test_runner::Config {
     let soak = std::env::var("BACKSTAY_SOAK").is_ok_and(|value| value == "1");
     proptest::test_runner::Config {
         cases: if soak { quick * 50 } else { quick },
-        max_shrink_iters: 2000,
+        // Before the runner ends the test: then its seed and its smallest case would not be told.
+        max_shrink_time: 120_000,
         failure_persistence: None,
         ..Default::default()
     }
@@ -190,6 +191,7 @@ pub fn everything(at: Tick) -> RestoreRequest {
         on_conflict: ConflictPolicy::Abort,
         proof: ProofScope::Changed,
         preview: false,
+        journal: true,
     }
 }
 

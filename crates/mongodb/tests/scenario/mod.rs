@@ -224,6 +224,7 @@ impl Stage {
             on_conflict: ConflictPolicy::Abort,
             proof: ProofScope::Full,
             preview: false,
+            journal: true,
         };
         restore(self.vault(), None, &self.into, self.from.interpreter(), &request, &self.monitor).await
     }
@@ -239,6 +240,7 @@ impl Stage {
             on_conflict: ConflictPolicy::Abort,
             proof: ProofScope::Changed,
             preview: false,
+            journal: true,
         };
         restore(self.vault(), Some(&self.from), &self.from, self.from.interpreter(), &request, &self.monitor).await
     }

@@ -116,7 +116,8 @@ fn done(
     target: &str,
 ) -> String {
     let mut text = plan(context, args, report, target);
-    text.push_str(&format!("\nrestored: {} writes in {}, run {}", count(report.written), duration(elapsed), report.id));
+    let run = if report.id.is_empty() { "in no journal".to_owned() } else { format!("run {}", report.id) };
+    text.push_str(&format!("\nrestored: {} writes in {}, {run}", count(report.written), duration(elapsed)));
     if report.skipped > 0 {
         text.push_str(&format!("\nskipped: {} records that had changed meanwhile", count(report.skipped)));
     }
