@@ -248,7 +248,8 @@ impl Decoder {
             }
             let group = overrides.as_mut().and_then(|overrides| overrides.find(key));
             match group.map(|(tail, group)| (tail, group, &tail.states[group])) {
-                Some((_, _, TailState::Absent | TailState::Present { .. })) => Ok(()),
+                // What is broken was refused before anything was decoded.
+                Some((_, _, TailState::Absent | TailState::Present { .. } | TailState::Broken(_))) => Ok(()),
                 Some((tail, group, TailState::Deltas)) => {
                     // Below, at most one tenant has the record; with the others it may have been.
                     if !matches!(self.state(key, versions)?, State::Present(_)) {

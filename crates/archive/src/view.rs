@@ -38,6 +38,18 @@ pub(crate) enum TailState {
     Present { tenant: Tenant, image: TailImage },
     /// Deltas to apply to what lies below; the owner stays the same.
     Deltas,
+    /// Its changes do not follow on each other. That is damage where it is loaded, and nothing to anybody where it never is:
+    /// what a gap hid of a namespace that was dropped before the gap was closed.
+    Broken(Broken),
+}
+
+/// How the changes of a record fail to follow on each other.
+#[derive(Clone, Debug)]
+pub(crate) enum Broken {
+    /// It was updated after it had been deleted.
+    Deleted,
+    /// An update does not fit what stands below it.
+    Unfit(InterpretError),
 }
 
 /// Where a record's image is.
@@ -143,13 +155,20 @@ impl View {
         let snapshot = &self.snapshot;
         let (namespace, range) = (partition.namespace, &partition.range);
         let mut work = gather(&snapshot.inner, &snapshot.layers, namespace, range, selection, self.at).await?;
-        for group in self.tail.table.namespace_groups(namespace) {
-            let TailState::Present { tenant, .. } = &self.tail.states[group] else { continue };
-            let key = self.tail.table.key(&self.tail.table.groups()[group]);
-            let Some((_, id)) = split_key(key) else { continue };
-            if selection.has_tenant(tenant.as_str()) && range.contains(id) && selection.has_id(id) {
-                let entry = work.entry(tenant.as_str().to_owned()).or_insert_with(|| TenantWork::new(tenant.clone()));
-                entry.add_fresh(group);
+        for number in self.tail.table.namespace_groups(namespace) {
+            let group = &self.tail.table.groups()[number];
+            let Some((_, id)) = split_key(self.tail.table.key(group)) else { continue };
+            if !range.contains(id) || !selection.has_id(id) {
+                continue;
+            }
+            match &self.tail.states[number] {
+                TailState::Present { tenant, .. } if selection.has_tenant(tenant.as_str()) => {
+                    let new = || TenantWork::new(tenant.clone());
+                    work.entry(tenant.as_str().to_owned()).or_insert_with(new).add_fresh(number);
+                }
+                // Whose it was cannot be told either.
+                TailState::Broken(broken) => return Err(damage(snapshot, &self.tail.table, group, broken)),
+                _ => {}
             }
         }
         let decoder = Decoder {
@@ -178,16 +197,12 @@ async fn tail_states(snapshot: &Snapshot, at: Tick, unknown: Unknown) -> Result<
     let table = &snapshot.table;
     let mut states = Vec::with_capacity(table.groups().len());
     let mut movers = Vec::new();
-    let mut broken = Vec::new();
     for (number, group) in table.groups().iter().enumerate() {
         let state = match own_state(snapshot, table, group, at) {
-            Err(Error::Damaged { .. } | Error::Interpret { .. }) if unknown == Unknown::IsAbsent => TailState::Absent,
+            Ok(state) => state,
+            Err(_) if unknown == Unknown::IsAbsent => TailState::Absent,
             // Changes on both sides of a gap do not follow on each other; the scan between them tells what they stand on.
-            Err(error @ (Error::Damaged { .. } | Error::Interpret { .. })) => {
-                broken.push((number, error));
-                TailState::Deltas
-            }
-            other => other?,
+            Err(broken) => TailState::Broken(broken),
         };
         if matches!(state, TailState::Deltas) && may_move(table, group, at) {
             movers.push(number);
@@ -196,8 +211,10 @@ async fn tail_states(snapshot: &Snapshot, at: Tick, unknown: Unknown) -> Result<
     }
     look_below(snapshot, (at, unknown), &movers, &mut states).await?;
     let corrected = corrected_by_scans(snapshot, at, &states).await?;
-    if let Some((_, error)) = broken.into_iter().find(|(number, _)| corrected.binary_search(number).is_err()) {
-        return Err(error);
+    for number in &corrected {
+        if matches!(states[*number], TailState::Broken(_)) {
+            states[*number] = TailState::Deltas;
+        }
     }
     look_below(snapshot, (at, unknown), &corrected, &mut states).await?;
     Ok(states)
@@ -244,7 +261,7 @@ fn may_move(table: &Table, group: &Group, at: Tick) -> bool {
 }
 
 /// What the changes of a record say of it without looking below.
-fn own_state(snapshot: &Snapshot, table: &Table, group: &Group, at: Tick) -> Result<TailState> {
+fn own_state(snapshot: &Snapshot, table: &Table, group: &Group, at: Tick) -> Result<TailState, Broken> {
     let ops = up_to(table.ops(group), at);
     if ops.is_empty() {
         return Ok(TailState::Untouched);
@@ -256,16 +273,12 @@ fn own_state(snapshot: &Snapshot, table: &Table, group: &Group, at: Tick) -> Res
     let BodyRef::Image(image) = table.body(&ops[base]) else {
         return match above.is_empty() {
             true => Ok(TailState::Absent),
-            false => Err(Error::Damaged {
-                object: describe(snapshot, table, group),
-                why: "it was updated after it had been deleted".to_owned(),
-            }),
+            false => Err(Broken::Deleted),
         };
     };
     let mut folded = std::borrow::Cow::Borrowed(image);
     for op in above {
-        folded = fold_one(folded, &table.body(op), snapshot.interpreter.as_ref())
-            .map_err(|e| interpret_error(snapshot, table, group, e))?;
+        folded = fold_one(folded, &table.body(op), snapshot.interpreter.as_ref()).map_err(Broken::Unfit)?;
     }
     let last = &ops[ops.len() - 1];
     let moved = above.iter().any(|op| op.tenant == OpTenant::MayMove);
@@ -325,7 +338,7 @@ async fn look_below(
                     Ok(Some(state)) => states[number] = state,
                     Ok(None) => {}
                     Err(_) if unknown == Unknown::IsAbsent => states[number] = TailState::Absent,
-                    Err(error) => return Err(interpret_error(snapshot, table, group, error)),
+                    Err(error) => states[number] = TailState::Broken(Broken::Unfit(error)),
                 }
             }
         }
@@ -369,11 +382,11 @@ fn settle(snapshot: &Snapshot, group: &Group, below: Below, at: Tick) -> Result<
     Ok(Some(TailState::Present { tenant, image: TailImage::Folded(image.into_owned()) }))
 }
 
-fn interpret_error(snapshot: &Snapshot, table: &Table, group: &Group, error: InterpretError) -> Error {
-    Error::interpret(&describe(snapshot, table, group), error)
-}
-
-fn describe(snapshot: &Snapshot, table: &Table, group: &Group) -> String {
+fn damage(snapshot: &Snapshot, table: &Table, group: &Group, broken: &Broken) -> Error {
     let id = split_key(table.key(group)).map_or(String::new(), |(_, id)| snapshot.interpreter.display_id(id));
-    format!("record {id} of namespace {}", table.namespace(group))
+    let object = format!("record {id} of namespace {}", table.namespace(group));
+    match broken {
+        Broken::Deleted => Error::Damaged { object, why: "it was updated after it had been deleted".to_owned() },
+        Broken::Unfit(error) => Error::interpret(&object, error.clone()),
+    }
 }
