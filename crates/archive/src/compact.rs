@@ -16,6 +16,7 @@ use bytes::Bytes;
 use crate::assemble::assemble;
 use crate::load::{Opener, gather};
 use crate::merge::{State, fold_one, state_at};
+use crate::partition::pieces;
 use crate::snapshot::{Layers, RunRef, take_within};
 use crate::table::{Group, Op, OpTenant, Table};
 use crate::tails::{self, Ordinals};
@@ -150,7 +151,7 @@ async fn look_below(
         let end = table.namespace_groups(namespace).end;
         let ids = table.groups()[start..end].iter().filter_map(|g| split_key(table.key(g)).map(|(_, id)| id.to_vec()));
         let selection = Selection { ids: Some(Arc::new(ids.collect())), ..Selection::default() };
-        for range in layers.stretches(namespace).into_iter().filter(|range| selection.may_be_in(range)) {
+        for range in pieces(inner, layers, namespace, &selection, Tick::MAX).await? {
             look_below_in(inner, layers, table, interpreter, (namespace, &range, &selection), &mut found).await?;
         }
         start = end;

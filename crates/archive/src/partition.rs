@@ -6,7 +6,8 @@
 use backstay_model::{IdRange, Incarnation, Tick};
 use backstay_segment::split_key;
 
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Layers, Snapshot};
+use crate::vault::Inner;
 use crate::{Result, Selection};
 
 /// A stretch of a namespace.
@@ -24,40 +25,53 @@ pub(crate) async fn plan(
     selection: &Selection,
     through: Tick,
 ) -> Result<Vec<Partition>> {
-    let mut partitions = Vec::new();
-    for stretch in snapshot.layers.stretches(namespace) {
-        if !selection.may_be_in(&stretch) {
-            continue;
-        }
-        for range in cut(snapshot, namespace, stretch, selection, through).await? {
-            partitions.push(Partition { namespace, range });
-        }
+    let pieces = pieces(&snapshot.inner, &snapshot.layers, namespace, selection, through).await?;
+    Ok(pieces.into_iter().map(|range| Partition { namespace, range }).collect())
+}
+
+/// The stretches of a namespace that may hold what is selected, each with no more of it up to `through` than fits in memory;
+/// ascending.
+pub(crate) async fn pieces(
+    inner: &Inner,
+    layers: &Layers,
+    namespace: Incarnation,
+    selection: &Selection,
+    through: Tick,
+) -> Result<Vec<IdRange>> {
+    let mut pieces = Vec::new();
+    for stretch in layers.stretches(namespace).into_iter().filter(|stretch| selection.may_be_in(stretch)) {
+        pieces.extend(cut(inner, layers, namespace, stretch, selection, through).await?);
     }
-    Ok(partitions)
+    Ok(pieces)
 }
 
 async fn cut(
-    snapshot: &Snapshot,
+    inner: &Inner,
+    layers: &Layers,
     namespace: Incarnation,
     range: IdRange,
     selection: &Selection,
     through: Tick,
 ) -> Result<Vec<IdRange>> {
-    let limit = snapshot.inner.limits().partition;
-    let runs: Vec<_> = snapshot.layers.relevant(namespace, &range, through).collect();
+    let limit = inner.limits().partition;
+    let runs: Vec<_> = layers.relevant(namespace, &range, through).collect();
     if runs.iter().map(|run| run.info.raw_bytes).sum::<u64>() <= limit {
         return Ok(vec![range]);
     }
     let mut blocks: Vec<(Vec<u8>, u64)> = Vec::new();
     for reference in runs {
-        let run = snapshot.open(reference).await?;
-        for tenant in run.selected(namespace, selection, &snapshot.inner.keys) {
-            for block in &run.page(tenant, &snapshot.inner.keys).await?.blocks {
-                if let Some((block_namespace, id)) = split_key(&block.first_key)
-                    && block_namespace == namespace
-                    && range.contains(id)
-                {
-                    blocks.push((id.to_vec(), u64::from(block.raw_len)));
+        let run = inner.open_run(reference).await?;
+        for tenant in run.selected(namespace, selection, &inner.keys) {
+            for block in &run.page(tenant, &inner.keys).await?.blocks {
+                let (Some((first_namespace, first)), Some((last_namespace, last))) =
+                    (split_key(&block.first_key), split_key(&block.last_key))
+                else {
+                    continue;
+                };
+                // One that goes on into the next namespace is open at that end.
+                let may_be_in_it = last_namespace != namespace || selection.may_have_between(first, last);
+                if first_namespace == namespace && range.contains(first) && may_be_in_it {
+                    blocks.push((first.to_vec(), u64::from(block.raw_len)));
                 }
             }
         }
@@ -76,5 +90,5 @@ async fn cut(
         sum += bytes;
     }
     points.dedup();
-    Ok(range.split_at(&points))
+    Ok(range.split_at(&points).into_iter().filter(|piece| selection.may_be_in(piece)).collect())
 }

@@ -8,6 +8,7 @@ use backstay_segment::split_key;
 
 use crate::load::{Decoder, Loaded, Opener, TenantWork, gather};
 use crate::merge::{State, fold_one, newest_first, state_at, with_tail};
+use crate::partition::pieces;
 use crate::snapshot::{Layers, Snapshot};
 use crate::table::{Group, OpTenant, Table, up_to};
 use crate::{Error, Partition, Result, Selection};
@@ -233,16 +234,18 @@ async fn corrected_by_scans(snapshot: &Snapshot, at: Tick, states: &[TailState])
         let numbers = (start..end).filter(|number| !matches!(states[*number], TailState::Untouched));
         let selection = ids_of(table, numbers);
         let mut opener = Opener::default();
-        for tenant in gather(&snapshot.inner, &scans, namespace, &IdRange::all(), &selection, at).await?.into_values() {
-            tenant.for_each_key(&mut opener, |key, versions| {
-                if let Some(number) = table.find(key).filter(|number| (start..end).contains(number))
-                    && let Some(first) = table.ops(&table.groups()[number]).first()
-                    && versions.iter().any(|(version, _)| version.tick <= at && *version > first.version)
-                {
-                    corrected.push(number);
-                }
-                Ok(())
-            })?;
+        for range in pieces(&snapshot.inner, &scans, namespace, &selection, at).await? {
+            for tenant in gather(&snapshot.inner, &scans, namespace, &range, &selection, at).await?.into_values() {
+                tenant.for_each_key(&mut opener, |key, versions| {
+                    if let Some(number) = table.find(key).filter(|number| (start..end).contains(number))
+                        && let Some(first) = table.ops(&table.groups()[number]).first()
+                        && versions.iter().any(|(version, _)| version.tick <= at && *version > first.version)
+                    {
+                        corrected.push(number);
+                    }
+                    Ok(())
+                })?;
+            }
         }
         start = end;
     }
@@ -307,7 +310,7 @@ async fn look_below(
         let namespace = table.namespace(&table.groups()[*first]);
         let count = rest.partition_point(|number| table.namespace(&table.groups()[*number]) == namespace);
         let selection = ids_of(table, rest[..count].iter().copied());
-        for range in layers.stretches(namespace).into_iter().filter(|range| selection.may_be_in(range)) {
+        for range in pieces(&snapshot.inner, layers, namespace, &selection, at).await? {
             let work = gather(&snapshot.inner, layers, namespace, &range, &selection, at).await?;
             let mut below: BTreeMap<usize, Below> = BTreeMap::new();
             let mut opener = Opener::default();
