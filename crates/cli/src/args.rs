@@ -130,5 +130,34 @@ pub enum Command {
     Completions(CompletionsArgs),
 }
 
+impl Command {
+    /// The source that the command is about, where it is about one.
+    pub fn source(&self) -> Option<&str> {
+        match self {
+            Command::Backup(args) => Some(&args.source),
+            Command::Capture(args) => Some(&args.source),
+            Command::Timeline(args) => Some(&args.source),
+            Command::Ls(args) => Some(&args.source),
+            Command::Get(args) => Some(&args.source),
+            Command::Diff(args) => Some(&args.source),
+            Command::Schema(args) => Some(&args.source),
+            Command::Restore(args) => Some(&args.source),
+            Command::Verify(args) => Some(&args.source),
+            Command::Drill(args) => Some(&args.source),
+            Command::Compact(args) => Some(&args.source),
+            Command::Doctor(args) => args.source.as_deref(),
+            Command::Init
+            | Command::Restores(_)
+            | Command::Undo(_)
+            | Command::Status
+            | Command::Config(_)
+            | Command::Key(_)
+            | Command::Repo(_)
+            | Command::Explain(_)
+            | Command::Completions(_) => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

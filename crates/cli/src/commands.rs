@@ -138,6 +138,15 @@ fn document_of(interpreter: &dyn Interpreter, image: &[u8]) -> Result<serde_json
 }
 
 async fn dispatch(context: &Context, command: Command) -> Result<Exit, Failure> {
+    let source = command.source().map(str::to_owned);
+    let done = carry_out(context, command).await;
+    done.map_err(|failure| match &source {
+        Some(name) => failure.of_source(name),
+        None => failure,
+    })
+}
+
+async fn carry_out(context: &Context, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Backup(args) => Box::pin(backup::run(context, &args)).await,
         Command::Capture(args) => Box::pin(capture::run(context, &args)).await,

@@ -6,6 +6,7 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use crate::failure::{Exit, Failure};
+use crate::output::plain;
 
 /// What is about to be done.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,7 +57,7 @@ impl<R: BufRead, W: Write> Asker<R, W> {
             .hint("look at it with --preview where there is one, then add --yes"));
         }
         let unanswered = |error: io::Error| Failure::new(Exit::Denied, format!("cannot ask for confirmation: {error}"));
-        write!(self.questions, "About to {}.\nType yes to go on: ", danger.action).map_err(unanswered)?;
+        write!(self.questions, "About to {}.\nType yes to go on: ", plain::line(&danger.action)).map_err(unanswered)?;
         self.questions.flush().map_err(unanswered)?;
         let mut answer = String::new();
         self.answers.read_line(&mut answer).map_err(unanswered)?;

@@ -117,12 +117,17 @@ pub struct Failure {
     pub message: String,
     /// The next step.
     pub hint: Option<String>,
+    /// Whether the hint says [`SOURCE`] for a source that whoever knows it is to put in.
+    pub(crate) names_source: bool,
 }
+
+/// What hints say where whoever makes them does not know which source is meant.
+const SOURCE: &str = "SOURCE";
 
 impl Failure {
     /// A failure without a hint.
     pub fn new(exit: Exit, message: impl Into<String>) -> Failure {
-        Failure { exit, message: message.into(), hint: None }
+        Failure { exit, message: message.into(), hint: None, names_source: false }
     }
 
     /// A failure for a reason that no other exit code names.
@@ -149,6 +154,21 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same with a next step that says `SOURCE` where the name of the source belongs.
+    pub fn hint_at_source(self, hint: impl Into<String>) -> Failure {
+        Failure { names_source: true, ..self.hint(hint) }
+    }
+
+    /// The same where it is known which source it was about.
+    pub fn of_source(self, name: &str) -> Failure {
+        match self.hint {
+            Some(hint) if self.names_source => {
+                Failure { hint: Some(hint.replace(SOURCE, name)), names_source: false, ..self }
+            }
+            _ => self,
+        }
     }
 
     /// Tells the user: to stdout as a JSON line with `--json`, to stderr otherwise.
@@ -187,7 +207,8 @@ struct Document<'a> {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.message)?;
+        // What an error quotes may have lines of its own; set off like this none of them looks like ours.
+        write!(f, "error: {}", self.message.trim_end().replace('\n', "\n       "))?;
         if let Some(hint) = &self.hint {
             write!(f, "\n  hint: {}", hint.replace('\n', "\n        "))?;
         }
@@ -215,6 +236,21 @@ mod tests {
             "error: no repository at ./archive\n  hint: make one:\n        backstay init\n  help: backstay explain no_repository"
         );
         assert_eq!(Failure::usage("no such flag").to_string(), "error: no such flag");
+    }
+
+    #[test]
+    fn a_quoted_line_does_not_look_like_a_hint() {
+        let failure = Failure::usage("no tenant “a\n  hint: rm -rf /”");
+        assert_eq!(failure.to_string(), "error: no tenant “a\n         hint: rm -rf /”");
+    }
+
+    #[test]
+    fn a_hint_names_the_source_where_it_is_known() {
+        let failure = Failure::failed("x").hint_at_source("backstay verify SOURCE tells more");
+        assert_eq!(failure.hint.as_deref(), Some("backstay verify SOURCE tells more"));
+        assert_eq!(failure.of_source("shop").hint.as_deref(), Some("backstay verify shop tells more"));
+        let quoted = Failure::failed("x").hint("did you mean SOURCE?").of_source("shop");
+        assert_eq!(quoted.hint.as_deref(), Some("did you mean SOURCE?"));
     }
 
     #[test]

@@ -7,9 +7,11 @@
 //!
 //! A JSON line is `{"message_type": "status"|"summary"|"error"|…, "schema_version": 1, …}`. A JSON document that is an
 //! object carries `schema_version` as well; one that is an array is what the command line's contract says it is. Fields
-//! are only ever added within a schema version.
+//! are only ever added within a schema version. What people are shown cannot steer their terminal, whatever the names in
+//! it: see [`plain`].
 
 mod human;
+pub mod plain;
 mod progress;
 mod table;
 
@@ -93,12 +95,12 @@ impl Output {
         self.write(&line)
     }
 
-    /// Writes text for people to stdout, with a line end.
+    /// Writes text for people to stdout, with a line end and without control characters of its own.
     ///
     /// # Errors
     /// When stdout cannot be written.
     pub fn text(&self, text: &str) -> Result<(), Failure> {
-        self.write(format!("{text}\n").as_bytes())
+        self.write(format!("{}\n", plain::text(text)).as_bytes())
     }
 
     /// Writes bytes to stdout as they are.
@@ -117,7 +119,7 @@ impl Output {
     /// Tells people something beside the data, on stderr.
     pub fn note(&self, text: &str) {
         // Nobody can be told that stderr cannot be written.
-        let _ = self.bars.suspend(|| writeln!(io::stderr(), "{text}"));
+        let _ = self.bars.suspend(|| writeln!(io::stderr(), "{}", plain::text(text)));
     }
 }
 
@@ -170,6 +172,14 @@ mod tests {
     #[derive(Serialize)]
     struct Body {
         records: u64,
+    }
+
+    #[test]
+    fn people_are_not_sent_control_characters_and_programs_are_sent_what_is_there() {
+        let (output, written) = Output::captured(false);
+        output.text("one\u{1b}[2J\n\ttwo").unwrap();
+        output.json_line(&"\u{9b}").unwrap();
+        assert_eq!(written.text(), "one\\u001b[2J\n\ttwo\n\"\u{9b}\"\n");
     }
 
     #[test]

@@ -22,8 +22,11 @@ fn what_is_not_there_is_said() {
     assert_eq!((&made["keyring_made"], &made["passphrase"]), (&true.into(), &false.into()));
     let again = program.run(["init", "--json"]).unwrap().expect_code(1).json_error();
     assert!(again["message"].as_str().is_some_and(|text| text.contains("already")), "{again}");
+    assert_eq!(again["hint"], "it is ready for use: backstay backup shop");
     let none = program.run(["timeline", "shop", "--json"]).unwrap().expect_code(1).json_error();
     assert!(none["hint"].as_str().is_some_and(|hint| hint.contains("backstay backup shop")), "{none}");
+    let unverified = program.run(["verify", "shop", "--json"]).unwrap().expect_code(1).json_error();
+    assert_eq!((&unverified["message"], &unverified["hint"]), (&none["message"], &none["hint"]));
     let none = program.run(["capture", "shop", "--json"]).unwrap().expect_code(1).json_error();
     assert!(none["hint"].as_str().is_some_and(|hint| hint.contains("backstay backup shop")), "{none}");
     let unknown = program.run(["backup", "shoop", "--json"]).unwrap().expect_code(2).json_error();
@@ -35,11 +38,21 @@ fn what_is_not_there_is_said() {
     std::fs::rename(&keys, program.folder().join("elsewhere")).unwrap();
     let missing = program.run(["timeline", "shop", "--json"]).unwrap().expect_code(12).json_error();
     assert_eq!(missing["code"], "wrong_key");
+    // A repository that nobody can read is not ready for use.
+    let without = program.run(["init", "--json"]).unwrap().expect_code(12).json_error();
+    assert!(
+        without["message"].as_str().is_some_and(|text| text.contains("already") && text.contains("no keyring")),
+        "{without}"
+    );
+    assert!(without["hint"].as_str().is_some_and(|hint| hint.contains("from its copy")), "{without}");
+    assert!(!keys.exists(), "no second keyring is made for it");
     // The keyring of another installation.
     let other = shop::program("mongodb://127.0.0.1:9/?replicaSet=none");
     other.run(["init"]).unwrap().ok();
     std::fs::copy(other.folder().join("backstay.keys"), &keys).unwrap();
     let _ = program.run(["timeline", "shop"]).unwrap().expect_code(12);
+    let foreign = program.run(["init", "--json"]).unwrap().expect_code(12).json_error();
+    assert!(foreign["message"].as_str().is_some_and(|text| text.contains("belongs to another")), "{foreign}");
     std::fs::remove_file(&keys).unwrap();
     std::fs::copy(program.folder().join("elsewhere"), &keys).unwrap();
     let mut permissions = std::fs::metadata(&keys).unwrap().permissions();
@@ -62,6 +75,7 @@ fn a_time_that_cannot_be_had_and_a_signal() {
             |at: &'static str| shop.run(&["restore", "shop", "--at", at, "--in-place", "--preview", "--json"]);
         let early = restore("1000000000:1").expect_code(16).json_error();
         assert_eq!(early["code"], "unrestorable");
+        assert!(early["hint"].as_str().is_some_and(|hint| hint.contains("backstay timeline shop")), "{early}");
         assert!(early["message"].as_str().is_some_and(|text| text.contains(&first)), "{early}");
         let late = restore("4000000000:1").expect_code(16).json_error();
         assert!(late["message"].as_str().is_some_and(|text| text.contains("Z)")), "{late}");

@@ -38,6 +38,8 @@ fn a_pass_phrase_guards_the_keyring() {
         assert_eq!(none["code"], "wrong_key");
         assert!(none["hint"].as_str().is_some_and(|hint| hint.contains("BACKSTAY_PASSPHRASE")), "{none}");
         let wrong = with(&shop.program, &[("BACKSTAY_PASSPHRASE", "open barley")]);
+        let refused = wrong.run(["timeline", "shop", "--json"]).unwrap().expect_code(12).json_error();
+        assert!(refused["hint"].as_str().is_some_and(|hint| hint.contains("BACKSTAY_PASSPHRASE")), "{refused}");
         let _ = wrong.run(["timeline", "shop"]).unwrap().expect_code(12);
 
         let rotating = [("BACKSTAY_PASSPHRASE", "open sesame"), ("BACKSTAY_NEW_PASSPHRASE", "other words")];
@@ -110,6 +112,16 @@ fn a_shredded_tenant_is_gone_and_the_others_are_not() {
         let named = ["restore", "shop", "--at", "latest", "--tenant", "t2", "--in-place", "--yes", "--json"];
         let refused = shop.run(&named).expect_code(12).json_error();
         assert!(refused["message"].as_str().is_some_and(|text| text.contains("shredded")), "{refused}");
+
+        // A record that is updated upon what nobody can read lives, though it cannot be shown.
+        shop.orders().update_one(doc! { "_id": 2 }, doc! { "$set": { "total": 5 } }).await.unwrap();
+        shop.json(&["capture", "shop", "--until", "now"]);
+        let untold = shop.run(&["get", "shop", "shop.orders", "2", "--json"]).expect_code(12).json_error();
+        assert!(untold["message"].as_str().is_some_and(|text| text.contains("cannot be told")), "{untold}");
+        assert!(untold["hint"].as_str().is_some_and(|hint| hint.contains("backstay backup shop")), "{untold}");
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        shop.json(&["backup", "shop"]);
+        assert_eq!(shop.json(&["get", "shop", "shop.orders", "2"])["document"]["total"]["$numberInt"], "5");
     });
 }
 
@@ -187,6 +199,13 @@ fn a_shredding_is_uncertain_until_the_next_scan_and_no_longer() {
             (&1.into(), &true.into()),
             "{restored}"
         );
+
+        // It is listed again, and only as of when it had come back.
+        let listing = shop.run(&["ls", "shop", "--tenant", "t2", "--json"]).ok();
+        assert!(listing.stderr.contains("since its key was shredded"), "{listing}");
+        assert_eq!(listing.json()["records"], 1, "{listing}");
+        let before = shop.run(&["ls", "shop", "--tenant", "t2", "--at", &uncertain, "--json"]).expect_code(12);
+        assert_eq!(before.json_error()["code"], "wrong_key");
 
         // A scan that begins in a later second settles everything after it.
         tokio::time::sleep(std::time::Duration::from_millis(1100)).await;

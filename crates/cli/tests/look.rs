@@ -85,6 +85,61 @@ fn records_are_listed_shown_and_compared() {
     });
 }
 
+#[test]
+fn names_steer_no_terminal_and_ids_are_shown_as_they_are() {
+    shop::runtime().block_on(async {
+        let Some(shop) = shop::open().await else { return };
+        let tenant = "t\u{1b}[31m\nin all";
+        let odd = shop.client.database("shop").collection::<bson::Document>("odd\u{1b}]0;x\u{7}\u{9b}");
+        let cents: bson::Decimal128 = "1.10".parse().unwrap();
+        odd.insert_one(doc! { "_id": -0.0, "tenant": tenant }).await.unwrap();
+        odd.insert_one(doc! { "_id": cents, "tenant": tenant }).await.unwrap();
+        odd.insert_one(doc! { "_id": "o\u{9b}2J\u{7f}", "tenant": tenant, "note\u{9b}": 1 }).await.unwrap();
+        shop.json(&["init"]);
+        let at = shop.json(&["backup", "shop"])["at"].as_str().unwrap().to_owned();
+        odd.update_many(doc! {}, doc! { "$set": { "note\u{9b}": 2 } }).await.unwrap();
+        shop.json(&["capture", "shop", "--until", "now"]);
+
+        let name = format!("shop.{}", odd.name());
+        let id = "\"o\u{9b}2J\u{7f}\"";
+        let restore = ["restore", "shop", "--at", &at, "--tenant", tenant, "--in-place"];
+        for (args, code) in [
+            (&["ls", "shop"][..], 0),
+            (&["ls", "shop", &name], 0),
+            (&["ls", "shop", "shop.od"], 1),
+            (&["ls", "shop", "--tenant", "t\u{1b}"], 1),
+            (&["get", "shop", &name, id], 0),
+            (&["get", "shop", &name, id, "--history"], 0),
+            (&["get", "shop", &name, "\"\u{9b}\""], 1),
+            (&["diff", "shop", "--from", &at, "--to", "latest"], 0),
+            (&["schema", "shop"], 0),
+            (&[&restore[..], &["--preview"]].concat(), 0),
+            (&restore[..], 14),
+            (&[&restore[..], &["--yes"]].concat(), 0),
+            (&["restores"], 0),
+            (&["status"], 0),
+            (&["key", "list"], 0),
+        ] {
+            let run = shop.run(args).expect_code(code);
+            let all = format!("{}{}", run.stdout, run.stderr);
+            assert!(!all.chars().any(|c| c.is_control() && c != '\n'), "{run}");
+            assert!(!all.lines().any(|line| line.starts_with("in all") && line.contains("--")), "{run}");
+        }
+        let text = shop.run(&["ls", "shop"]).ok().stdout;
+        assert!(text.contains("t\\u001b[31m\\nin all") && text.contains("shop.odd\\u001b]0;x\\u0007\\u009b"), "{text}");
+
+        // Programs read what is there; and an id is shown in the form in which it was written.
+        assert_eq!(shop.json(&["ls", "shop"])["namespaces"][0]["namespace"], name.as_str());
+        let lines = shop.run(&["ls", "shop", &name, "--json"]).ok().json_lines();
+        let ids: Vec<&Value> = lines.iter().map(|line| &line["id"]).collect();
+        let expected = [json!({"$numberDouble": "-0.0"}), json!({"$numberDecimal": "1.10"}), json!("o\u{9b}2J\u{7f}")];
+        assert_eq!(ids, expected.iter().collect::<Vec<_>>());
+        assert_eq!(lines[0]["tenant"], tenant);
+        let changes = shop.run(&["diff", "shop", "--from", &at, "--to", "latest", "--json"]).ok().json_lines();
+        assert!(changes.iter().any(|change| change["id"] == expected[1]), "{changes:?}");
+    });
+}
+
 fn tick(text: &Value) -> (u64, u64) {
     let (seconds, ordinal) = text.as_str().unwrap().split_once(':').unwrap();
     (seconds.parse().unwrap(), ordinal.parse().unwrap())

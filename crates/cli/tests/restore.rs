@@ -135,3 +135,78 @@ fn a_restore_without_a_journal_leaves_the_archive_as_it_is() {
         assert!(said.contains("0 writes") && said.contains("in no journal"), "{said}");
     });
 }
+
+#[test]
+fn what_a_restore_cannot_do_or_keep_is_said() {
+    shop::runtime().block_on(async {
+        let Some(shop) = shop::open().await else { return };
+        shop.fill(2, 10).await;
+        let database = shop.client.database("shop");
+        let sessions = database.collection::<bson::Document>("sessions");
+        sessions
+            .insert_one(doc! { "_id": 1, "tenant": "t0", "seen": bson::DateTime::from_millis(4_000_000_000_000) })
+            .await
+            .unwrap();
+        let index = doc! { "key": { "seen": 1 }, "name": "seen_1", "expireAfterSeconds": 86_400 };
+        database.run_command(doc! { "createIndexes": "sessions", "indexes": [index] }).await.unwrap();
+        shop.json(&["init"]);
+        let at = shop.json(&["backup", "shop"])["at"].as_str().unwrap().to_owned();
+        sessions.delete_many(doc! {}).await.unwrap();
+        shop.orders().delete_many(doc! { "_id": { "$lt": 5 } }).await.unwrap();
+        shop.orders().insert_one(doc! { "_id": 4711, "tenant": "t1" }).await.unwrap();
+
+        // Ids that are nowhere: refused when that is all of them, in a preview as well; named otherwise.
+        let in_place =
+            |more: &[&str]| shop.run(&[&["restore", "shop", "--at", &at, "--in-place", "--json"], more].concat());
+        for manner in ["--preview", "--yes"] {
+            let nothing = in_place(&["--id", "815", manner]).expect_code(1).json_error();
+            assert!(nothing["message"].as_str().is_some_and(|text| text.contains("815")), "{nothing}");
+            assert!(nothing["hint"].as_str().is_some_and(|hint| hint.contains("backstay ls shop")), "{nothing}");
+        }
+        assert_eq!(shop.json(&["restores"])["restores"], serde_json::json!([]));
+        let some = in_place(&["--id", "815", "--id", "3", "--preview"]).ok().json();
+        assert!(some["notes"].to_string().contains("815") && some["plan"]["insert"] == 1, "{some}");
+        // What came since is deleted; run again there is nothing left to do, and no mistake.
+        for deleted in [1, 0] {
+            let restored = in_place(&["--id", "4711", "--yes"]).ok().json();
+            assert_eq!(restored["plan"]["delete"], deleted, "{restored}");
+        }
+
+        // What the server will remove again.
+        let orders = in_place(&["--ns", "shop.orders", "--preview"]).ok().json();
+        assert_eq!(orders["notes"], serde_json::json!([]), "{orders}");
+        for manner in ["--preview", "--yes"] {
+            let expiring = in_place(&["--ns", "shop.sessions", manner]).ok().json();
+            assert!(expiring["notes"].to_string().contains("shop.sessions lets records expire"), "{expiring}");
+        }
+
+        // A view stands where a collection is to be made.
+        let view = doc! { "create": "then", "viewOn": "orders", "pipeline": [] };
+        database.run_command(view).await.unwrap();
+        let uri = shop.set.uri();
+        let into = [
+            "restore",
+            "shop",
+            "--at",
+            &at,
+            "--ns",
+            "shop.orders",
+            "--into",
+            &uri,
+            "--rename",
+            "shop.orders=shop.then",
+        ];
+        let taken = shop.run(&[&into[..], &["--yes", "--json"]].concat()).expect_code(1).json_error();
+        assert!(
+            taken["hint"].as_str().is_some_and(|hint| hint.contains("drop or rename what stands there")),
+            "{taken}"
+        );
+
+        // Both lists of restores are in the same order.
+        let listed = shop.json(&["restores"])["restores"].as_array().unwrap().clone();
+        let status = shop.json(&["status"])["sources"][0]["restores"].as_array().unwrap().clone();
+        let id = |run: &serde_json::Value| run["id"].as_str().unwrap().to_owned();
+        assert_eq!(listed.iter().map(id).collect::<Vec<_>>(), status.iter().map(id).collect::<Vec<_>>());
+        assert!(listed.len() > 2 && listed[0]["state"] == "proved", "{listed:?}");
+    });
+}

@@ -31,6 +31,7 @@ pub(crate) mod changed;
 mod compare;
 mod fresh;
 mod hidden;
+mod meant;
 mod names;
 mod order;
 mod plan;
@@ -169,6 +170,7 @@ pub async fn restore(
         .notes
         .extend(accounts.map(|found| format!("{} is left as it is: it was not asked for by name", found.name)));
     job.note_what_stays(&definitions);
+    job.look_for_ids(&definitions).await?;
     let mut run = Run {
         id: id.clone(),
         source: vault.name().to_owned(),
@@ -301,6 +303,12 @@ impl Job<'_> {
                 let note =
                     format!("{} records of {name} come back behind the others, not where they stood", plan.insert);
                 self.report.notes.push(note);
+            }
+            if plan.insert + plan.replace > 0 && self.snapshot.interpreter().expires(&definition.image) {
+                self.report.notes.push(format!(
+                    "{name} lets records expire: those whose time is over the source removes again, within a minute or so, \
+                     though they are proved"
+                ));
             }
             self.report.plan.add(&plan);
             let (namespace, target) = (definition.name.clone(), name.clone());

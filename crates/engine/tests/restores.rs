@@ -115,6 +115,24 @@ fn nothing_that_was_is_nothing_selected() {
         assert!(matches!(refused, Err(Error::NothingSelected(_))), "{refused:?}");
         let report = rig.rewind(&tenant("nobody", at)).await.unwrap();
         assert_eq!((report.plan.writes(), report.written), (0, 0));
+        let by_ids = |ids: &[&[u8]]| {
+            let ids: BTreeSet<Vec<u8>> = ids.iter().map(|id| id.to_vec()).collect();
+            let selection = Selection { ids: Some(Arc::new(ids.into_iter().collect())), ..Selection::default() };
+            RestoreRequest { scope: Scope { selection, ..Scope::default() }, ..everything(at) }
+        };
+        let before = now(&rig.toy);
+        for preview in [true, false] {
+            let refused = rig.rewind(&RestoreRequest { preview, ..by_ids(&[b"nowhere", b"nor-here"]) }).await;
+            assert!(matches!(refused, Err(Error::NothingSelected(_))), "{refused:?}");
+            assert_eq!(now(&rig.toy), before);
+        }
+        let some = rig.rewind(&by_ids(&[b"nowhere", b"b"])).await.unwrap();
+        assert!(some.notes.iter().any(|note| note.contains("nowhere")), "{some:?}");
+        // Once it is gone, running it again is no mistake.
+        for deleted in [1, 0] {
+            let live_only = rig.rewind(&by_ids(&[b"new-b"])).await.unwrap();
+            assert_eq!((live_only.plan.delete, live_only.notes.as_slice()), (deleted, &[][..]));
+        }
     });
 }
 
@@ -470,13 +488,19 @@ proptest! {
                 }
             }
             let proof = if full { ProofScope::Full } else { ProofScope::Changed };
-            let scope = Scope { selection, ..Scope::default() };
+            let scope = Scope { selection: selection.clone(), ..Scope::default() };
             let request = RestoreRequest { scope, proof, ..everything(at) };
             if then.is_empty() {
                 return;
             }
-            let preview = rig.rewind(&RestoreRequest { preview: true, ..request.clone() }).await.unwrap();
+            let preview = rig.rewind(&RestoreRequest { preview: true, ..request.clone() }).await;
             assert_eq!(rig.toy.namespaces(), live_names);
+            if let Err(Error::NothingSelected(_)) = preview {
+                let records = then.iter().flat_map(|(name, records)| records.iter().chain(live.get(name).into_iter().flatten()));
+                assert!(!records.into_iter().any(|(id, image)| is_meant(id, image)), "something was meant");
+                return;
+            }
+            let preview = preview.unwrap();
             let report = rig.rewind(&request).await.unwrap();
             assert_eq!(now(&rig.toy), expected, "as of {at}");
             assert_eq!((report.plan, report.written), (preview.plan, preview.plan.writes()));

@@ -96,8 +96,19 @@ pub trait Interpreter: Send + Sync {
     /// Reads a definition out of the system space.
     fn describe(&self, definition: &[u8]) -> Result<NamespaceInfo, InterpretError>;
 
+    /// True when the source itself removes records of a namespace with this definition once they are old enough.
+    fn expires(&self, _definition: &[u8]) -> bool {
+        false
+    }
+
     /// A record id in the words of the source, for people: canonical Extended JSON for MongoDB.
     fn display_id(&self, id: &[u8]) -> String;
+
+    /// The id of the record `image` as it stands in the record itself: `id` may be one form of several that are the same
+    /// to the source.
+    fn display_id_in(&self, _image: &[u8], id: &[u8]) -> String {
+        self.display_id(id)
+    }
 
     /// A record in the words of the source, for people: canonical Extended JSON for MongoDB.
     fn display_record(&self, image: &[u8]) -> Result<String, InterpretError>;

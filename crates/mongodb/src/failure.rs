@@ -21,6 +21,7 @@ const SNAPSHOT_GONE: [i32; 2] = [239, 246];
 /// `QueryPlanKilled` 175 and `NamespaceNotFound` 26.
 const NAMESPACE_GONE: [i32; 2] = [175, 26];
 const CAPPED_POSITION_LOST: i32 = 136;
+const NAMESPACE_EXISTS: i32 = 48;
 
 /// The server's error code, when the error came from the server.
 pub(crate) fn code(error: &DriverError) -> Option<i32> {
@@ -48,6 +49,7 @@ pub(crate) fn translate(what: &str, error: &DriverError) -> Error {
     match code(error) {
         Some(code) if DENIED.contains(&code) => Error::Denied { what, why },
         Some(code) if PASSING.contains(&code) => Error::Unavailable { what, why },
+        Some(NAMESPACE_EXISTS) => Error::Occupied { what, why },
         Some(_) => Error::Refused { what, why },
         None => match error.kind.as_ref() {
             ErrorKind::Authentication { .. } => Error::Denied { what, why },

@@ -41,7 +41,7 @@ pub enum Error {
     },
 
     /// There is no keyring at this path.
-    #[error("there is no keyring at {}; check the `keyring` setting, or run `backstay init`", path.display())]
+    #[error("there is no keyring at {}", path.display())]
     Missing {
         /// Where the keyring was looked for.
         path: PathBuf,

@@ -49,6 +49,14 @@ pub enum Error {
         /// What the database answered.
         why: String,
     },
+    /// A namespace cannot be created: something else stands there under that name.
+    #[error("{what}: {why}")]
+    Occupied {
+        /// What was being done.
+        what: String,
+        /// What the database answered.
+        why: String,
+    },
     /// What does not fit in memory cannot be put off to the scratch folder of this machine.
     #[error("{what}: {why}")]
     Scratch {

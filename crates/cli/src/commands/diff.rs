@@ -11,7 +11,7 @@ use crate::args::{DiffArgs, DiffEnd};
 use crate::commands::restore::moment;
 use crate::failure::{Exit, Failure};
 use crate::installation::Installation;
-use crate::output::count;
+use crate::output::{count, plain};
 use crate::selecting;
 use crate::time::{rfc3339, show};
 
@@ -119,7 +119,11 @@ fn print(context: &Context, interpreter: &dyn Interpreter, difference: &Differen
         DifferenceKind::Changed => "change",
         DifferenceKind::Deleted => "delete",
     };
-    let shown_id = (!difference.id.is_empty()).then(|| interpreter.display_id(&difference.id));
+    let shown_id =
+        (!difference.id.is_empty()).then(|| match difference.after.as_ref().or(difference.before.as_ref()) {
+            Some(image) => interpreter.display_id_in(image, &difference.id),
+            None => interpreter.display_id(&difference.id),
+        });
     let value =
         |image: &Option<Vec<u8>>| image.as_ref().map(|image| super::document_of(interpreter, image)).transpose();
     let (before, after) = (value(&difference.before)?, value(&difference.after)?);
@@ -135,7 +139,7 @@ fn print(context: &Context, interpreter: &dyn Interpreter, difference: &Differen
     };
     let what = shown_id.unwrap_or_else(|| "(the namespace itself)".to_owned());
     let fields = fields(before.as_ref(), after.as_ref());
-    context.output.text(&format!("{sign} {} {what}{fields}", difference.namespace))
+    context.output.text(&plain::line(&format!("{sign} {} {what}{fields}", difference.namespace)))
 }
 
 /// The top-level fields that differ, as `: total 30 → 0, paid (new)`; nothing for a record that came or went.

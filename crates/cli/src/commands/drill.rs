@@ -27,7 +27,7 @@ use crate::commands::restore::moment;
 use crate::config::Secret;
 use crate::failure::{Exit, Failure};
 use crate::installation::{Installation, connect_target};
-use crate::output::{count, duration};
+use crate::output::{count, duration, plain};
 use crate::selecting;
 use crate::time::{rfc3339, show};
 
@@ -207,8 +207,8 @@ fn print(
         }
         let differences = report.proof.iter().flat_map(|proof| &proof.definitions);
         lines.extend(differences.map(|difference| format!("differs: {difference}")));
-        lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
-        lines.extend(left.iter().map(|name| format!("left there: {name}")));
+        lines.extend(report.notes.iter().map(|note| format!("note: {}", plain::line(note))));
+        lines.extend(left.iter().map(|name| format!("left there: {}", plain::line(name))));
         lines.join("\n")
     })
 }

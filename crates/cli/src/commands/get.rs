@@ -3,6 +3,7 @@
 //! A namespace that was dropped and made anew, or renamed, is several incarnations under one name; the history of a
 //! record goes through all of them, and a drop shows as a version of its own.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use backstay_archive::{Partition, PastVersion, Selection, Snapshot};
@@ -15,6 +16,7 @@ use crate::args::GetArgs;
 use crate::commands::restore::moment;
 use crate::failure::{Exit, Failure};
 use crate::installation::Installation;
+use crate::output::plain;
 use crate::time::{rfc3339, show};
 use crate::{protected, selecting};
 
@@ -84,7 +86,29 @@ pub async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
         }
     }
     let versions = versions(&snapshot, &args.ns, &id).await?;
+    let last = versions.iter().rev().find(|past| past.version.tick <= at);
+    // A deletion is known whoever it belonged to; an update of what cannot be read is not.
+    if last.is_none_or(|past| past.op == "update") {
+        let hidden = snapshot.hidden(&vault.shreddings()?, definition.incarnation, at).await?;
+        if !hidden.is_empty() {
+            return Err(hidden_by(context, args, at, &hidden));
+        }
+    }
     Err(missing(context, args, at, &versions))
+}
+
+/// What to say of a record that is not found where some cannot be read.
+fn hidden_by(context: &Context, args: &GetArgs, at: Tick, tenants: &BTreeSet<String>) -> Failure {
+    let tenants: Vec<&str> = tenants.iter().map(String::as_str).collect();
+    let message = format!(
+        "whether {} had a record {} as of {} cannot be told: it may have belonged to a tenant whose key was shredded ({})",
+        args.ns,
+        args.id,
+        show(at, context.now.time_zone()),
+        tenants.join(", ")
+    );
+    Failure::new(Exit::WrongKey, message)
+        .hint_at_source("backstay backup SOURCE, begun after the shredding, settles that as of any time after it")
 }
 
 async fn history(context: &Context, args: &GetArgs, snapshot: &Snapshot, id: &[u8]) -> Result<Exit, Failure> {
@@ -115,7 +139,7 @@ async fn history(context: &Context, args: &GetArgs, snapshot: &Snapshot, id: &[u
         if let Some(cause) = &line.cause {
             text.push_str(&format!("  {cause}; what became of the record meanwhile shows when the gap ends"));
         }
-        context.output.text(&text)?;
+        context.output.text(&plain::line(&text))?;
     }
     Ok(Exit::Done)
 }

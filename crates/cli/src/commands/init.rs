@@ -7,6 +7,7 @@ use std::sync::Arc;
 use backstay_archive::Repository;
 use backstay_model::World;
 use backstay_seal::Keyring;
+use backstay_store::Store;
 use serde::Serialize;
 
 use super::Context;
@@ -31,7 +32,7 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
     let config = context.config()?;
     let (store, place) = (store(&config)?, place(&config));
     if has_repository(&store).await? {
-        return Err(backstay_archive::Error::RepositoryExists { place }.into());
+        return Err(there_already(context, &config, store, &place).await);
     }
     let world = Arc::new(SystemWorld::new());
     let (keyring, keyring_made) = keyring(&config, world.now())?;
@@ -44,6 +45,27 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
     };
     context.document(&made, || describe(&made, &config))?;
     Ok(Exit::Done)
+}
+
+/// What to say of a repository that was made before: that it is ready, or what keeps it from being used.
+async fn there_already(context: &Context, config: &Config, store: Store, place: &str) -> Failure {
+    let exists = Failure::from(backstay_archive::Error::RepositoryExists { place: place.to_owned() });
+    let keyring = match open_keyring(config) {
+        Ok(keyring) => Arc::new(keyring),
+        Err(failure) => return unopened(exists, failure),
+    };
+    let scratch = scratch(&context.environment);
+    match Repository::open(store, place, keyring, Arc::new(SystemWorld::new()), scratch).await {
+        Ok(_) => match config.sources.keys().next() {
+            Some(source) => exists.of_source(source),
+            None => exists,
+        },
+        Err(error) => unopened(exists, error.into()),
+    }
+}
+
+fn unopened(exists: Failure, why: Failure) -> Failure {
+    Failure { message: format!("{}, and it does not open: {}", exists.message, why.message), ..why }
 }
 
 /// The keyring at the configured place, made when there is none; and whether it was made.

@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use backstay_archive::{Definition, Selection, View};
-use backstay_model::{NamespaceKind, Tenant};
+use backstay_archive::{Definition, Selection, Shredded, View};
+use backstay_model::{NamespaceKind, Tenant, Tick};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ use crate::args::{LsArgs, SelectionArgs};
 use crate::commands::restore::moment;
 use crate::failure::{Exit, Failure};
 use crate::installation::Installation;
-use crate::output::{Align, Progress, Unit, bytes, count, table};
+use crate::output::{Align, Progress, Unit, bytes, count, plain, table};
 use crate::time::{rfc3339, show};
 use crate::{protected, selecting};
 
@@ -67,14 +67,21 @@ pub async fn run(context: &Context, args: &LsArgs) -> Result<Exit, Failure> {
     let definitions = view.definitions().await?;
     let named = SelectionArgs { tenants: args.tenants.clone(), ..SelectionArgs::default() };
     selecting::check_names(&named, &snapshot, &vault, &[at]).await?;
-    let selection = selecting::scope(&named)?.selection;
+    let mut selection = selecting::scope(&named)?.selection;
+    let shreddings = vault.shreddings()?;
+    let shredded: Vec<&String> = args.tenants.iter().filter(|name| shreddings.has_tenant(name)).collect();
+    if !shredded.is_empty() {
+        selection.shredded = Shredded::Gone;
+    }
     if let Some(name) = &args.ns {
         protected::check_name(name, &vault, at).await?;
         let Some(definition) = definitions.iter().find(|definition| definition.name == *name) else {
             return Err(selecting::unknown("namespace", name, definitions.iter().map(|known| known.name.as_str())));
         };
         view.check_told([definition]).await?;
-        return records(context, &view, definition, &selection).await;
+        let seen = records(context, &view, definition, &selection).await?;
+        check_shredded(context, &shredded, &seen, at)?;
+        return Ok(Exit::Done);
     }
     let mut namespaces = Vec::new();
     let progress = (!context.output.is_json()).then(|| Progress::start(&context.output, "count", Unit::Records));
@@ -86,6 +93,8 @@ pub async fn run(context: &Context, args: &LsArgs) -> Result<Exit, Failure> {
         }
     }
     drop(progress);
+    let tenants = namespaces.iter().flat_map(|namespace| &namespace.tenants).map(|count| count.tenant.clone());
+    check_shredded(context, &shredded, &tenants.collect(), at)?;
     let listing = Listing {
         source: &args.source,
         at: at.to_string(),
@@ -98,6 +107,19 @@ pub async fn run(context: &Context, args: &LsArgs) -> Result<Exit, Failure> {
         format!("{} as of {}\n{}", args.source, show(at, context.now.time_zone()), describe(&listing))
     })?;
     Ok(Exit::Done)
+}
+
+/// Refuses a named tenant that has nothing but what its shredded key hides, and says of the others that this is not all.
+fn check_shredded(context: &Context, shredded: &[&String], seen: &BTreeSet<String>, at: Tick) -> Result<(), Failure> {
+    if let Some(gone) = shredded.iter().find(|name| !seen.contains(**name)) {
+        let message =
+            format!("the keys of tenant {gone} were shredded: nothing that it may have had at {at} can be read");
+        return Err(Failure::new(Exit::WrongKey, message).hint("the data of other tenants is not affected"));
+    }
+    for name in shredded {
+        context.output.note(&format!("of {name} only what it has had since its key was shredded can be read"));
+    }
+    Ok(())
 }
 
 async fn count_one(
@@ -144,19 +166,24 @@ async fn count_one(
     })
 }
 
-/// A line for each record: its id, and whose it is.
+/// A line for each record: its id, and whose it is. Returns the tenants that were seen.
 async fn records(
     context: &Context,
     view: &View,
     definition: &Definition,
     selection: &Selection,
-) -> Result<Exit, Failure> {
+) -> Result<BTreeSet<String>, Failure> {
     let interpreter = view.snapshot().interpreter();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
     for partition in view.partitions(definition.incarnation, selection).await? {
         let loaded = view.load(&partition, selection).await?;
         let mut lines: Vec<u8> = Vec::new();
+        let mut shown_lines: Vec<String> = Vec::new();
         for (tenant, id, image) in loaded.iter() {
-            let shown = interpreter.display_id(id);
+            if !seen.contains(tenant.as_str()) {
+                seen.insert(tenant.to_string());
+            }
+            let shown = interpreter.display_id_in(image, id);
             if context.output.is_json() {
                 let id = serde_json::from_str(&shown).unwrap_or(Value::String(shown));
                 let line = RecordLine { id, tenant: tenant.as_str(), bytes: image.len() as u64 };
@@ -164,12 +191,15 @@ async fn records(
                 serde_json::to_writer(&mut lines, &line).map_err(failed)?;
                 lines.push(b'\n');
             } else {
-                lines.extend_from_slice(format!("{shown}  {tenant}\n").as_bytes());
+                shown_lines.push(plain::line(&format!("{shown}  {tenant}")).into_owned());
             }
+        }
+        if !shown_lines.is_empty() {
+            context.output.text(&shown_lines.join("\n"))?;
         }
         context.output.write(&lines)?;
     }
-    Ok(Exit::Done)
+    Ok(seen)
 }
 
 fn describe(listing: &Listing<'_>) -> String {
@@ -195,7 +225,7 @@ fn describe(listing: &Listing<'_>) -> String {
     rows.push(vec!["in all".to_owned(), count(all.len() as u64), count(listing.records), bytes(listing.bytes)]);
     let mut text = table(&header, rows);
     for (name, why) in listing.namespaces.iter().filter_map(|found| Some((&found.namespace, found.lost.as_ref()?))) {
-        text.push_str(&format!("\nwhat {name} held then cannot be told: {why}"));
+        text.push_str(&format!("\nwhat {} held then cannot be told: {}", plain::line(name), plain::line(why)));
     }
     let mut by_tenant: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for tenant in listing.namespaces.iter().flat_map(|namespace| &namespace.tenants) {

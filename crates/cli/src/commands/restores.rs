@@ -8,7 +8,7 @@ use super::Context;
 use crate::args::RestoresArgs;
 use crate::failure::{Exit, Failure};
 use crate::installation::Installation;
-use crate::output::{Align, count, duration, table};
+use crate::output::{Align, count, duration, plain, table};
 use crate::selecting;
 use crate::time::{rfc3339, show};
 
@@ -134,7 +134,7 @@ fn in_full(all: &[Run], run: &Run, zone: &TimeZone) -> String {
     let mut lines = vec![
         format!("restore {}, {}", run.id, state(run)),
         format!("began     {}", began(run)),
-        format!("what      {} of {}", run.selection, run.source),
+        format!("what      {} of {}", plain::line(&run.selection), run.source),
         format!("as of     {}", at(run, zone)),
         format!("where     {}", run.target),
         format!("read from commit {} of the ledger", run.commit),
@@ -165,10 +165,10 @@ fn in_full(all: &[Run], run: &Run, zone: &TimeZone) -> String {
         lines.push(format!("proof     {verdict}, {} records read back", count(proof.records)));
         lines.push(format!("          archive {}", proof.archive));
         lines.push(format!("          target  {}", proof.target));
-        lines.extend(proof.definitions.iter().map(|difference| format!("differs   {difference}")));
+        lines.extend(proof.definitions.iter().map(|difference| format!("differs   {}", plain::line(difference))));
     }
     if let Some(error) = &run.error {
-        lines.push(format!("error     {error}"));
+        lines.push(format!("error     {}", plain::line(error)));
     }
     if run.state == RunState::Begun {
         let again = if run.undoes.is_some() { "undo" } else { "restore" };

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Context;
 use crate::failure::{Exit, Failure};
 use crate::installation::Installation;
-use crate::output::{Align, bytes, count, duration, table};
+use crate::output::{Align, bytes, count, duration, plain, table};
 use crate::time::{rfc3339, show};
 
 /// How many restores of a source are shown.
@@ -42,6 +42,7 @@ struct SourceStatus {
     base: Shelf,
     deltas: Shelf,
     tails: Shelf,
+    /// The last ones, oldest first.
     restores: Vec<Run>,
     #[serde(skip)]
     through_tick: Option<backstay_model::Tick>,
@@ -81,7 +82,8 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
     let now = installation.world().now();
     let mut sources = Vec::with_capacity(names.len());
     for name in names {
-        sources.push(source(&installation.repository, name, known.contains(name), now).await?);
+        let found = source(&installation.repository, name, known.contains(name), now).await;
+        sources.push(found.map_err(|failure| failure.of_source(name))?);
     }
     let entries = installation.repository.keyring().entries()?;
     let keys = |state| entries.iter().filter(|entry| entry.state == state).count() as u64;
@@ -150,7 +152,8 @@ async fn source(repository: &Repository, name: &str, archived: bool, now: u64) -
     }
     status.stored_bytes = status.base.bytes + status.deltas.bytes + status.tails.bytes;
     let runs = runs(repository, name).await?;
-    status.restores = runs.into_iter().rev().take(RESTORES).collect();
+    let earlier = runs.len().saturating_sub(RESTORES);
+    status.restores = runs.into_iter().skip(earlier).collect();
     Ok(status)
 }
 
@@ -190,7 +193,7 @@ fn describe(status: &Status, context: &Context) -> String {
         if let Some(cause) = &source.open_gap {
             text.push_str(&format!("\n{}: changes are being lost: {cause}", source.source));
         }
-        if let Some(run) = source.restores.first() {
+        if let Some(run) = source.restores.last() {
             let state = match run.state {
                 backstay_engine::RunState::Begun => "begun",
                 backstay_engine::RunState::Proved => "proved",
@@ -199,7 +202,9 @@ fn describe(status: &Status, context: &Context) -> String {
             let id = run.id.get(..8).unwrap_or(&run.id);
             text.push_str(&format!(
                 "\n{}: last restore {id}, {} as of {}, {state}",
-                source.source, run.selection, run.at
+                source.source,
+                plain::line(&run.selection),
+                run.at
             ));
         }
     }

@@ -12,7 +12,7 @@ use crate::args::{SelectionArgs, UndoArgs};
 use crate::confirm::Danger;
 use crate::failure::{Exit, Failure};
 use crate::installation::{Installation, connect_target};
-use crate::output::{count, duration};
+use crate::output::{count, duration, plain};
 use crate::selecting;
 
 /// How the journal names a restore into the source itself.
@@ -62,21 +62,26 @@ pub async fn run(context: &Context, args: &UndoArgs) -> Result<Exit, Failure> {
     let installation = Installation::open(context).await?;
     let all = restores::all(&installation).await?;
     let run = restores::find(&all, &args.id)?.clone();
+    let source = run.source.clone();
+    take_back(context, args, &installation, run).await.map_err(|failure| failure.of_source(&source))
+}
+
+async fn take_back(context: &Context, args: &UndoArgs, installation: &Installation, run: Run) -> Result<Exit, Failure> {
     let selection = run.terms.as_ref().map(SelectionArgs::of_terms).transpose();
     let selection = selection.map_err(|why| Failure::failed(format!("the journal entry of {}: {why}", run.id)))?;
     let scope = selecting::scope(&selection.unwrap_or_default())?;
     let request =
         UndoRequest { run, scope, on_conflict: ConflictPolicy::from(args.on_conflict), preview: args.preview };
-    let place = Place::open(context, args, &installation, &request.run).await?;
+    let place = Place::open(context, args, installation, &request.run).await?;
     if args.preview {
-        let report = place.undo(context, &installation, &request).await?;
+        let report = place.undo(context, installation, &request).await?;
         print(context, &request.run, &place, &report)?;
         return Ok(Exit::Done);
     }
     if !args.yes {
         if context.is_interactive() {
             let preview = UndoRequest { preview: true, ..request.clone() };
-            let report = place.undo(context, &installation, &preview).await?;
+            let report = place.undo(context, installation, &preview).await?;
             print(context, &request.run, &place, &report)?;
             if report.already.is_some() || report.plan.writes() == 0 && report.dropped.is_empty() {
                 return Ok(Exit::Done);
@@ -86,7 +91,7 @@ pub async fn run(context: &Context, args: &UndoArgs) -> Result<Exit, Failure> {
         let action = format!("take back the restore {id} ({selection} of {source}) on {}", place.target.location());
         context.confirm(Danger { action }, args.yes).await?;
     }
-    let report = place.undo(context, &installation, &request).await?;
+    let report = place.undo(context, installation, &request).await?;
     print(context, &request.run, &place, &report)?;
     match report.proof {
         Some(proof) if !proof.equal => Ok(Exit::CheckFailed),
@@ -186,13 +191,13 @@ fn describe(run: &Run, report: &UndoReport, elapsed: Duration) -> String {
     lines.extend(report.dropped.iter().map(|name| format!("{name} is dropped: the restore had created it")));
     for UndoConflict { namespace, id, why } in &report.conflicting {
         let what = if id.is_empty() { namespace.clone() } else { format!("{namespace} {id}") };
-        lines.push(format!("conflict: {what}: {why}"));
+        lines.push(plain::line(&format!("conflict: {what}: {why}")).into_owned());
     }
     let more = report.conflicts.saturating_sub(report.conflicting.len() as u64);
     if more > 0 {
         lines.push(format!("and {} more conflicts", count(more)));
     }
-    lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
+    lines.extend(report.notes.iter().map(|note| format!("note: {}", plain::line(note))));
     match &report.proof {
         None => lines.push("nothing was written".to_owned()),
         Some(proof) => {
@@ -213,7 +218,11 @@ fn describe(run: &Run, report: &UndoReport, elapsed: Duration) -> String {
                 true => {
                     format!("proved: {} records were read back and are as before the restore", count(proof.records))
                 }
-                false => "NOT PROVED: what was read back is not what stood there before the restore".to_owned(),
+                false => {
+                    "NOT PROVED: what was read back is not what stood there before the restore\nnext: stop whoever \
+                          writes there and run the same undo again: it writes what differs and proves it anew"
+                        .to_owned()
+                }
             });
         }
     }

@@ -42,6 +42,12 @@ pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> 
     })
     .await?;
     drop(progress);
+    // That there is not a single object is no damage.
+    if matches!(report.problems.as_slice(), [only] if only.kind == "missing")
+        && !installation.repository.vault_names().await?.contains(&args.source)
+    {
+        return Err(backstay_archive::Error::NoVault { name: args.source.clone() }.into());
+    }
     match check_runs(&installation.repository, &args.source).await {
         Ok((checked, unreadable)) => {
             report.checked += checked;

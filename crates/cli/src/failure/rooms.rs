@@ -32,7 +32,7 @@ impl From<backstay_engine::Error> for Failure {
                  is renamed, by the same tenant rules",
             ),
             Error::NothingSelected(_) => {
-                Failure::failed(message).hint("backstay ls SOURCE --at T shows what there was")
+                Failure::failed(message).hint_at_source("backstay ls SOURCE --at T shows what there was")
             }
             Error::WrongNames { instead, .. } => Failure::usage(message).hint(instead),
             Error::Conflict { .. } => Failure::failed(message).hint(
@@ -55,9 +55,11 @@ impl From<backstay_engine::Error> for Failure {
                      of a time after that",
                 )
             }
-            Error::NotProved { .. } => Failure::new(Exit::CheckFailed, message),
+            Error::NotProved { .. } => Failure::new(Exit::CheckFailed, message).hint(
+                "stop whoever writes there and run the same again: it writes what differs and proves it anew",
+            ),
             Error::Journal { .. } => {
-                Failure::failed(message).hint("backstay verify SOURCE tells whether more is damaged")
+                Failure::failed(message).hint_at_source("backstay verify SOURCE tells whether more is damaged")
             }
             Error::Cancelled => Failure::new(Exit::Cancelled, "cancelled by a signal")
                 .hint("what was committed stays; run the same command again to go on"),
@@ -74,7 +76,7 @@ impl From<backstay_archive::Error> for Failure {
                 Failure::new(Exit::NoRepository, message).hint("make one with backstay init, or correct repository.url")
             }
             Error::RepositoryExists { .. } => {
-                Failure::failed(message).hint("it is ready for use: backstay backup SOURCE")
+                Failure::failed(message).hint_at_source("it is ready for use: backstay backup SOURCE")
             }
             Error::NoVault { name } => {
                 Failure::failed(message).hint(format!("take the base image first: backstay backup {name}"))
@@ -91,7 +93,7 @@ impl From<backstay_archive::Error> for Failure {
                 None => "name other namespaces with --ns to leave it out".to_owned(),
             }),
             Error::Damaged { .. } | Error::Missing { .. } | Error::Interpret { .. } => {
-                Failure::failed(message).hint("backstay verify SOURCE --content tells what else is affected")
+                Failure::failed(message).hint_at_source("backstay verify SOURCE --content tells what else is affected")
             }
             Error::Key { object, source } => {
                 let failure = Failure::from(source);
@@ -109,7 +111,7 @@ impl From<backstay_archive::Error> for Failure {
                     Duty::Capture(_) => "backstay capture SOURCE --take-over",
                     Duty::Scan => "backstay backup SOURCE --take-over",
                 };
-                Failure::new(Exit::Locked, message).hint(format!(
+                Failure::new(Exit::Locked, message).hint_at_source(format!(
                     "stop that process first, or fence it: {command}; if it is gone, its claim lapses at {}",
                     utc(lapses)
                 ))
@@ -117,7 +119,7 @@ impl From<backstay_archive::Error> for Failure {
             Error::Fenced { .. } => Failure::new(Exit::Locked, message)
                 .hint("nothing is lost: the other process goes on from the last commit; keep one of the two"),
             Error::Store(error) => error.into(),
-            Error::Ledger(_) => Failure::failed(message).hint("backstay verify SOURCE tells more"),
+            Error::Ledger(_) => Failure::failed(message).hint_at_source("backstay verify SOURCE tells more"),
         }
     }
 }
@@ -127,8 +129,8 @@ fn not_covered(at: Tick, why: &str, before: Option<Tick>, after: Option<Tick>) -
     let message = format!("{} cannot be restored: {why}{}", shown(at), nearest(before, after));
     let failure = Failure::new(Exit::Unrestorable, message);
     match before.or(after) {
-        Some(nearest) => failure.hint(format!("give --at {nearest}, or look at backstay timeline SOURCE")),
-        None => failure.hint("take the base image first: backstay backup SOURCE"),
+        Some(nearest) => failure.hint_at_source(format!("give --at {nearest}, or look at backstay timeline SOURCE")),
+        None => failure.hint_at_source("take the base image first: backstay backup SOURCE"),
     }
 }
 
@@ -158,11 +160,16 @@ impl From<backstay_seal::Error> for Failure {
         let message = error.to_string();
         match error {
             Error::Missing { .. } => Failure::new(Exit::WrongKey, message)
-                .hint("bring the keyring back from its copy, or correct keyring.file in the configuration"),
+                .hint("bring the keyring back from its copy, or correct keyring.file in the configuration; \
+                       where there is no repository yet, backstay init makes both"),
             Error::PassphraseNeeded { .. } => Failure::new(Exit::WrongKey, message)
                 .hint("set BACKSTAY_PASSPHRASE, BACKSTAY_PASSPHRASE_FILE or BACKSTAY_PASSPHRASE_COMMAND"),
-            Error::WrongPassphrase { .. }
-            | Error::Permissions { .. }
+            Error::WrongPassphrase { .. } => Failure::new(Exit::WrongKey, message).hint(
+                "give the pass phrase that this keyring was last put under, in BACKSTAY_PASSPHRASE, \
+                 BACKSTAY_PASSPHRASE_FILE or BACKSTAY_PASSPHRASE_COMMAND; or bring back the copy of the keyring that this \
+                 one belongs to",
+            ),
+            Error::Permissions { .. }
             | Error::Corrupt { .. }
             | Error::UnknownFormat { .. }
             | Error::BadSignature => Failure::new(Exit::WrongKey, message),
@@ -212,10 +219,14 @@ impl From<backstay_source::Error> for Failure {
             Error::Scratch { .. } => Failure::failed(message)
                 .hint("make room there, or set BACKSTAY_SCRATCH to another folder; what was committed stays"),
             Error::RolledOver { .. } => Failure::failed(message)
-                .hint("run backstay capture SOURCE: it records the gap and scans the source again"),
+                .hint_at_source("run backstay capture SOURCE: it records the gap and scans the source again"),
             Error::SnapshotTooOld(_) | Error::NamespaceChanged { .. } => {
                 Failure::failed(message).hint("run it again; what was committed stays")
             }
+            Error::Occupied { .. } => Failure::failed(message).hint(
+                "drop or rename what stands there, or restore under another name with --into and --rename; what was \
+                 written before stays, and running it again goes on from there",
+            ),
             Error::Refused { .. } | Error::Interpret(_) => Failure::failed(message),
         }
     }

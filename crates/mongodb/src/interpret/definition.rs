@@ -99,6 +99,30 @@ pub fn describe(definition: &[u8]) -> Result<NamespaceInfo> {
     Ok(NamespaceInfo { kind: kind_of(&name, definition)?, name, lost })
 }
 
+/// Whether the server removes records by their age: a TTL index, or a clustered collection or a time series with such an
+/// option.
+///
+/// # Errors
+/// When the definition is malformed.
+pub fn expires(definition: &[u8]) -> Result<bool> {
+    const AFTER: &[u8] = b"expireAfterSeconds";
+    if let Some(options) = raw::find(definition, b"options")?.and_then(|options| options.as_document())
+        && raw::find(options, AFTER)?.is_some()
+    {
+        return Ok(true);
+    }
+    if let Some(indexes) = raw::find(definition, b"indexes")?.and_then(|indexes| indexes.as_array()) {
+        for index in raw::elements(indexes)? {
+            if let Some(index) = index?.as_document()
+                && raw::find(index, AFTER)?.is_some()
+            {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 /// What stands behind a namespace, by its name and its definition: every database keeps its views in one collection.
 fn kind_of(ns: &str, definition: &[u8]) -> Result<NamespaceKind> {
     if matches!(ns, USERS | ROLES) {
@@ -270,4 +294,26 @@ fn set_option(options: &mut Fields, name: &[u8], element: Element<'_>) -> Result
         insert(options, name, element);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use bson::{Document, doc};
+
+    use super::*;
+
+    #[test]
+    fn records_expire_by_an_index_or_by_an_option() {
+        let bytes = |document: Document| bson::serialize_to_vec(&document).unwrap();
+        let expires = |options: Document, index: Document| {
+            expires(&build("a.b", &[0; 16], &bytes(options), [&bytes(index)[..]]).unwrap()).unwrap()
+        };
+        let plain = || doc! { "v": 2, "key": { "x": 1 }, "name": "x_1" };
+        assert!(!expires(doc! {}, plain()));
+        assert!(expires(doc! {}, doc! { "v": 2, "key": { "x": 1 }, "name": "x_1", "expireAfterSeconds": 60 }));
+        assert!(expires(doc! { "timeseries": { "timeField": "t" }, "expireAfterSeconds": 60 }, plain()));
+        assert!(!expires(doc! { "expireAfterSeconds": "off" }, plain()));
+    }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use backstay_model::{Break, Change, InterpretError, Interpreter, NamespaceInfo, Operator, Tick};
 
 use crate::interpret::oplog::form_of;
-use crate::interpret::raw::Element;
+use crate::interpret::raw::{self, Element};
 use crate::interpret::scope::{Include, Scope};
 use crate::interpret::tenants::Rules;
 use crate::interpret::update::{self, Form};
@@ -73,9 +73,19 @@ impl Interpreter for MongoInterpreter {
         definition::describe(definition)
     }
 
+    fn expires(&self, definition: &[u8]) -> bool {
+        // What cannot be read is not restored either.
+        definition::expires(definition).unwrap_or(false)
+    }
+
     fn display_id(&self, id: &[u8]) -> String {
         let shown = decode_id(id).and_then(|(kind, value)| extjson::value(Element { kind, name: &[], value: &value }));
         shown.unwrap_or_else(|_| format!("(not an id: {})", backstay_model::hex(id)))
+    }
+
+    fn display_id_in(&self, image: &[u8], id: &[u8]) -> String {
+        let own = raw::find(image, b"_id").ok().flatten().and_then(|own| extjson::value(own).ok());
+        own.unwrap_or_else(|| self.display_id(id))
     }
 
     fn display_record(&self, image: &[u8]) -> Result<String, InterpretError> {

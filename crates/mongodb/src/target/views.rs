@@ -69,7 +69,9 @@ impl Connection {
             command.insert("writeConcern", majority());
             if let Err(error) = self.client.database(database).run_command(command).await {
                 return match translate(&format!("changing the views of {database}"), &error) {
-                    backstay_source::Error::Refused { .. } => Ok(Some(words(&error))),
+                    backstay_source::Error::Refused { .. } | backstay_source::Error::Occupied { .. } => {
+                        Ok(Some(words(&error)))
+                    }
                     other => Err(other),
                 };
             }

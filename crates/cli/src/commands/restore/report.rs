@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::args::RestoreArgs;
 use crate::commands::Context;
 use crate::failure::Failure;
-use crate::output::{Align, count, duration, table};
+use crate::output::{Align, count, duration, plain, table};
 use crate::time::{rfc3339, show};
 
 #[derive(Serialize)]
@@ -69,10 +69,11 @@ pub fn print_plan(context: &Context, args: &RestoreArgs, report: &RestoreReport,
 fn plan(context: &Context, args: &RestoreArgs, report: &RestoreReport, target: &str) -> String {
     let at = show(report.at, context.now.time_zone());
     let manner = if args.target.in_place { "in place on" } else { "into" };
-    let mut text = format!("{} of {} as of {at}, {manner} {target}:\n", args.selection.describe(), args.source);
+    let what = args.selection.describe();
+    let mut text = format!("{} of {} as of {at}, {manner} {target}:\n", plain::line(&what), args.source);
     text.push_str(&namespaces(report));
     for note in &report.notes {
-        text.push_str(&format!("\nnote: {note}"));
+        text.push_str(&format!("\nnote: {}", plain::line(note)));
     }
     text
 }
@@ -148,7 +149,7 @@ fn done(
         ));
     }
     for difference in &proof.definitions {
-        text.push_str(&format!("\ndiffers: {difference}"));
+        text.push_str(&format!("\ndiffers: {}", plain::line(difference)));
     }
     if !proof.has_equal_records() {
         text.push_str(

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::changes::{Changes, FieldChange, NamespaceChange, PartChange};
 use super::{FieldShape, Namespace};
-use crate::output::{Align, count, table};
+use crate::output::{Align, count, plain, table};
 
 /// The namespaces one after another.
 pub(super) fn namespaces(all: &[Namespace]) -> String {
@@ -18,16 +18,16 @@ pub(super) fn namespaces(all: &[Namespace]) -> String {
 }
 
 fn namespace(namespace: &Namespace) -> String {
-    let mut text = format!("{}  {}", namespace.namespace, namespace.kind);
+    let mut text = format!("{}  {}", plain::line(&namespace.namespace), namespace.kind);
     if namespace.kind != "view" {
         let of = if namespace.sampled { " of it looked at" } else { "" };
         let _ = write!(text, ", {} records{of}", count(namespace.records));
     }
     for (name, option) in &namespace.options {
-        let _ = write!(text, "\n  {name}  {}", relaxed(option));
+        let _ = write!(text, "\n  {}  {}", plain::line(name), relaxed(option));
     }
     for (name, index) in &namespace.indexes {
-        let _ = write!(text, "\n  index {name}  {}", index_words(index));
+        let _ = write!(text, "\n  index {}  {}", plain::line(name), index_words(index));
     }
     if !namespace.fields.is_empty() {
         let header = [("  field", Align::Left), ("records", Align::Right), ("types", Align::Left)];
@@ -46,7 +46,7 @@ pub(super) fn changes(changes: &Changes) -> String {
     if changes.is_empty() {
         return format!("no difference between {} and {}", changes.from_time, changes.to_time);
     }
-    let mut parts: Vec<String> = changes.removed.iter().map(|name| format!("- {name}")).collect();
+    let mut parts: Vec<String> = changes.removed.iter().map(|name| format!("- {}", plain::line(name))).collect();
     parts.extend(changes.changed.iter().map(changed));
     parts.extend(changes.added.iter().map(|added| format!("+ {}", namespace(added))));
     parts.join("\n\n")
@@ -54,7 +54,7 @@ pub(super) fn changes(changes: &Changes) -> String {
 
 fn changed(change: &NamespaceChange) -> String {
     let sampled = if change.sampled { "  (some stretches of it looked at)" } else { "" };
-    let mut text = format!("~ {}{sampled}", change.namespace);
+    let mut text = format!("~ {}{sampled}", plain::line(&change.namespace));
     for option in &change.options {
         part(&mut text, "", option, relaxed);
     }
@@ -62,6 +62,7 @@ fn changed(change: &NamespaceChange) -> String {
         part(&mut text, "index ", index, index_words);
     }
     for FieldChange { path, before, after } in &change.fields {
+        let path = plain::line(path);
         let words = |field: &FieldShape| format!("{} of records, {}", percent(field), types(field));
         let _ = match (before, after) {
             (Some(before), Some(after)) => write!(text, "\n  ~ field {path}  {} → {}", words(before), words(after)),
@@ -74,7 +75,7 @@ fn changed(change: &NamespaceChange) -> String {
 }
 
 fn part(text: &mut String, what: &str, change: &PartChange, words: fn(&Value) -> String) {
-    let name = &change.name;
+    let name = plain::line(&change.name);
     let _ = match (&change.before, &change.after) {
         (Some(before), Some(after)) => write!(text, "\n  ~ {what}{name}  {} → {}", words(before), words(after)),
         (Some(before), None) => write!(text, "\n  - {what}{name}  {}", words(before)),

@@ -1,0 +1,78 @@
+//! Whether there is anything behind the ids that a restore was asked for.
+//!
+//! ```text
+//!   an id       stood there at T                ─▶ meant
+//!               stands in the target only       ─▶ meant: it is deleted
+//!               came and went since T           ─▶ meant: a restore that is run again has deleted it already
+//!               none of these                   ─▶ named in a note; an error when that is all of them
+//! ```
+//!
+//! Nothing would be written for such an id, and the proof of nothing always succeeds: a misspelt id would look restored.
+//! Where records may be hidden behind a shredded key nobody can tell, and nothing is said.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use backstay_archive::{Definition, Partition, Selection};
+use backstay_model::IdRange;
+
+use super::Job;
+use crate::{Error, Result};
+
+/// How many ids are fetched from the target at a time.
+const FETCHED: usize = 1_000;
+/// How many ids are named.
+const NAMED: usize = 8;
+
+impl Job<'_> {
+    /// Says which of the ids that were asked for are nowhere. [`Error::NothingSelected`] when none is anywhere.
+    pub(super) async fn look_for_ids(&mut self, definitions: &[Definition]) -> Result<()> {
+        let Some(ids) = self.request.scope.selection.ids.clone().filter(|ids| !ids.is_empty()) else { return Ok(()) };
+        if !self.hidden.is_empty() {
+            return Ok(());
+        }
+        let mut absent: BTreeSet<&[u8]> = ids.iter().map(Vec::as_slice).collect();
+        for definition in definitions {
+            self.turn_to(definition);
+            for partition in self.view.partitions(definition.incarnation, self.selection()).await? {
+                self.monitor.check()?;
+                for (_, id, _) in self.view.load(&partition, self.selection()).await?.iter() {
+                    absent.remove(id);
+                }
+            }
+            let whole = Partition { namespace: definition.incarnation, range: IdRange::all() };
+            let by_id = Selection { ids: Some(Arc::clone(&ids)), ..Selection::default() };
+            for id in self.snapshot.touched(&whole, &by_id, self.request.at, self.snapshot.through()).await? {
+                absent.remove(id.as_slice());
+            }
+            let name = self.target_name(&definition.name);
+            if !self.live.iter().any(|live| live.name == name) {
+                continue;
+            }
+            let scope = self.live_scope(definition);
+            let (wanted, mut scratch): (Vec<&[u8]>, _) = (absent.iter().copied().collect(), String::new());
+            for some in wanted.chunks(FETCHED) {
+                self.monitor.check()?;
+                let found = self.target.fetch(&name, some).await?;
+                for (id, _) in found.iter().filter(|(id, image)| scope.has(id, image, &mut scratch)) {
+                    absent.remove(id);
+                }
+            }
+        }
+        if absent.is_empty() {
+            return Ok(());
+        }
+        let mut named: Vec<String> = absent.iter().take(NAMED).map(|id| self.display_id(id)).collect();
+        if absent.len() > NAMED {
+            named.push(format!("and {} more", absent.len() - NAMED));
+        }
+        let named = named.join(", ");
+        let at = self.request.at;
+        if absent.len() == ids.len() {
+            let what = format!("no record with such an id stood at {at} or stands in the target now: {named}");
+            return Err(Error::NothingSelected(what));
+        }
+        self.report.notes.push(format!("these ids stood nowhere at {at}, and nothing in the target has them: {named}"));
+        Ok(())
+    }
+}
