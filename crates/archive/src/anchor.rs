@@ -85,6 +85,11 @@ impl Anchors {
         Ok(notes.anchors.into_iter().find(|note| note.vault == vault).map(|note| (note.seq, note.hash)))
     }
 
+    /// Whether commits of a vault of this name were ever seen.
+    pub fn has_name(&self, name: &str) -> io::Result<bool> {
+        Ok(self.read()?.anchors.iter().any(|note| note.name == name))
+    }
+
     /// Notes that `head` was seen, unless a later commit is noted already.
     pub fn raise(&self, vault: &Id, name: &str, head: Head) -> io::Result<()> {
         let lock = OpenOptions::new()

@@ -25,12 +25,19 @@ pub(crate) async fn plan(
     selection: &Selection,
     through: Tick,
 ) -> Result<Vec<Partition>> {
-    let pieces = pieces(&snapshot.inner, &snapshot.layers, namespace, selection, through).await?;
-    Ok(pieces.into_iter().map(|range| Partition { namespace, range }).collect())
+    let (inner, layers) = (&snapshot.inner, &snapshot.layers);
+    let mut partitions = Vec::new();
+    for stretch in layers.stretches(namespace).into_iter().filter(|stretch| selection.may_be_in(stretch)) {
+        let blocks = blocks(inner, layers, namespace, &stretch, selection, through).await?;
+        let cut = cut(&blocks, stretch, inner.limits().partition).into_iter();
+        partitions.extend(cut.filter(|range| selection.may_be_in(range)).map(|range| Partition { namespace, range }));
+    }
+    Ok(partitions)
 }
 
-/// The stretches of a namespace that may hold what is selected, each with no more of it up to `through` than fits in memory;
-/// ascending.
+/// The stretches of a namespace that may hold what is selected, ascending: each with no more of it up to `through` than fits
+/// in memory, where blocks are short enough in ids for that. Where each of them reaches over many pieces, as with a run of
+/// thousands of tenants, every piece would read most of them again: then the stretch stays whole.
 pub(crate) async fn pieces(
     inner: &Inner,
     layers: &Layers,
@@ -40,25 +47,49 @@ pub(crate) async fn pieces(
 ) -> Result<Vec<IdRange>> {
     let mut pieces = Vec::new();
     for stretch in layers.stretches(namespace).into_iter().filter(|stretch| selection.may_be_in(stretch)) {
-        pieces.extend(cut(inner, layers, namespace, stretch, selection, through).await?);
+        let blocks = blocks(inner, layers, namespace, &stretch, selection, through).await?;
+        let cut = cut(&blocks, stretch.clone(), inner.limits().partition);
+        let all: u64 = blocks.iter().map(|block| block.bytes).sum();
+        let read: u64 =
+            cut.iter().flat_map(|piece| blocks.iter().filter(|block| block.is_in(piece))).map(|b| b.bytes).sum();
+        let is_worth_it = read <= 2 * all;
+        pieces.extend(if is_worth_it { cut } else { vec![stretch] });
     }
+    pieces.retain(|piece| selection.may_be_in(piece));
     Ok(pieces)
 }
 
-async fn cut(
+/// A block of a run, by the ids that it may hold in the namespace.
+struct Held {
+    first: Vec<u8>,
+    /// None when it goes on into the next namespace.
+    last: Option<Vec<u8>>,
+    bytes: u64,
+}
+
+impl Held {
+    fn is_in(&self, range: &IdRange) -> bool {
+        match &self.last {
+            Some(last) => range.overlaps(&self.first, last),
+            None => !range.ends_before(&self.first),
+        }
+    }
+}
+
+/// The blocks that begin in the stretch and may hold what is selected, ascending; none when all of it fits in memory.
+async fn blocks(
     inner: &Inner,
     layers: &Layers,
     namespace: Incarnation,
-    range: IdRange,
+    range: &IdRange,
     selection: &Selection,
     through: Tick,
-) -> Result<Vec<IdRange>> {
-    let limit = inner.limits().partition;
-    let runs: Vec<_> = layers.relevant(namespace, &range, through).collect();
-    if runs.iter().map(|run| run.info.raw_bytes).sum::<u64>() <= limit {
-        return Ok(vec![range]);
+) -> Result<Vec<Held>> {
+    let runs: Vec<_> = layers.relevant(namespace, range, through).collect();
+    let mut blocks = Vec::new();
+    if runs.iter().map(|run| run.info.raw_bytes).sum::<u64>() <= inner.limits().partition {
+        return Ok(blocks);
     }
-    let mut blocks: Vec<(Vec<u8>, u64)> = Vec::new();
     for reference in runs {
         let run = inner.open_run(reference).await?;
         for tenant in run.selected(namespace, selection, &inner.keys) {
@@ -68,27 +99,33 @@ async fn cut(
                 else {
                     continue;
                 };
-                // One that goes on into the next namespace is open at that end.
-                let may_be_in_it = last_namespace != namespace || selection.may_have_between(first, last);
-                if first_namespace == namespace && range.contains(first) && may_be_in_it {
-                    blocks.push((first.to_vec(), u64::from(block.raw_len)));
+                let last = Some(last).filter(|_| last_namespace == namespace);
+                let may_hold = last.is_none_or(|last| selection.may_have_between(first, last));
+                if first_namespace == namespace && range.contains(first) && may_hold {
+                    let bytes = u64::from(block.raw_len);
+                    blocks.push(Held { first: first.to_vec(), last: last.map(<[u8]>::to_vec), bytes });
                 }
             }
         }
     }
-    if blocks.iter().map(|(_, bytes)| bytes).sum::<u64>() <= limit {
-        return Ok(vec![range]);
+    blocks.sort_by(|a, b| a.first.cmp(&b.first));
+    Ok(blocks)
+}
+
+/// Cuts a stretch where its blocks begin, so that about half of `limit` bytes of them begin in each piece.
+fn cut(blocks: &[Held], range: IdRange, limit: u64) -> Vec<IdRange> {
+    if blocks.iter().map(|block| block.bytes).sum::<u64>() <= limit {
+        return vec![range];
     }
-    blocks.sort();
     let mut points = Vec::new();
     let mut sum = 0;
-    for (id, bytes) in blocks {
+    for block in blocks {
         if sum >= limit / 2 {
-            points.push(id);
+            points.push(block.first.clone());
             sum = 0;
         }
-        sum += bytes;
+        sum += block.bytes;
     }
     points.dedup();
-    Ok(range.split_at(&points).into_iter().filter(|piece| selection.may_be_in(piece)).collect())
+    range.split_at(&points)
 }

@@ -15,6 +15,7 @@ use backstay_seal::Keyring;
 use backstay_store::Store;
 use bytes::Bytes;
 
+use crate::anchor::Anchors;
 use crate::{Error, Limits, Result, Vault};
 
 pub(crate) const MARKER: &str = "backstay.json";
@@ -154,6 +155,16 @@ impl Repository {
     /// deployment.
     pub async fn vault_for(&self, name: &str, kind: &str, identity: &str) -> Result<Vault> {
         Vault::open_or_create(self, name, kind, identity).await
+    }
+
+    /// Whether commits of a vault of this name were seen with this keyring, here or in another repository.
+    pub fn has_seen(&self, name: &str) -> Result<bool> {
+        let Some(anchors) = Anchors::beside(&self.keyring) else { return Ok(false) };
+        let wrong = |error: std::io::Error| Error::Damaged {
+            object: anchors.path().display().to_string(),
+            why: error.to_string(),
+        };
+        anchors.has_name(name).map_err(wrong)
     }
 
     /// The names of the sources that have a vault, ascending.

@@ -15,7 +15,8 @@ use backstay_model::{IdRange, Incarnation, Tick};
 use crate::{Definition, Error, Partition, PastVersion, Result, View};
 
 impl View {
-    /// [`Error::Untold`] when the records of one of these namespaces, as of this view's instant, cannot be told.
+    /// [`Error::Untold`] when the records of one of these namespaces, as of this view's instant, cannot be told, and
+    /// [`Error::Damaged`] when the tails alone show that one is damaged: before anything of it is read or written.
     pub async fn check_told<'d>(&self, definitions: impl IntoIterator<Item = &'d Definition>) -> Result<()> {
         for definition in definitions {
             if let Some(why) = &definition.lost {
@@ -23,6 +24,7 @@ impl View {
                 let (at, name, why) = (self.at(), definition.name.clone(), why.clone());
                 return Err(Error::Untold { at, name, why, before, after });
             }
+            self.check_unbroken(definition.incarnation)?;
         }
         Ok(())
     }

@@ -151,6 +151,15 @@ impl View {
         crate::partition::plan(&self.snapshot, namespace, selection, through.max(self.at)).await
     }
 
+    /// An error when the changes of a record in the tails do not follow on each other.
+    pub(crate) fn check_unbroken(&self, namespace: Incarnation) -> Result<()> {
+        let table = &self.tail.table;
+        table.namespace_groups(namespace).try_for_each(|number| match &self.tail.states[number] {
+            TailState::Broken(broken) => Err(damage(&self.snapshot, table, &table.groups()[number], broken)),
+            _ => Ok(()),
+        })
+    }
+
     /// The selected records of a partition, ascending by id.
     pub async fn load(&self, partition: &Partition, selection: &Selection) -> Result<Loaded> {
         let snapshot = &self.snapshot;

@@ -184,3 +184,23 @@ fn under_other_tenant_rules_a_record_is_neither_lost_nor_doubled() {
         shop.json(&["verify", "shop", "--content"]);
     });
 }
+
+#[test]
+fn what_is_not_followed_any_more_is_compared_when_a_restore_only_reads_the_archive() {
+    shop::runtime().block_on(async {
+        let Some((shop, _into, _target)) = start().await else { return };
+        let items = shop.client.database("shop").collection::<Document>("items");
+        let rules = "[{ ns: \"shop.*\", field: tenant }]";
+        protect(&shop, "[\"shop.*\"]", rules);
+        shop.json(&["init"]);
+        let at = shop.json(&["backup", "shop"])["at"].as_str().unwrap().to_owned();
+        protect(&shop, "[\"shop.orders\"]", rules);
+        items.update_many(doc! {}, doc! { "$set": { "left": -1 } }).await.unwrap();
+        let args = ["restore", "shop", "--at", &at, "--ns", "shop.items", "--in-place", "--json"];
+        let preview = shop.run(&[&args[..], &["--preview"]].concat()).ok().json();
+        assert_eq!(preview["plan"]["replace"], 50, "{preview}");
+        let restored = shop.run(&[&args[..], &["--no-journal", "--yes"]].concat()).ok().json();
+        assert_eq!((&restored["written"], &restored["proof"]["equal"]), (&50.into(), &true.into()), "{restored}");
+        assert_eq!(items.count_documents(doc! { "left": -1 }).await.unwrap(), 0);
+    });
+}

@@ -1,32 +1,16 @@
 //! An oplog that rolls over while nobody follows it: a gap with its cause, scanned over, and everything else as it was.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test waits for a real server")]
 
+mod rollover;
 mod shop;
 mod witness;
 
-use std::time::{Duration, Instant};
-
-use backstay_testkit::{Chance, Options, ReplicaSet, require_mongod};
-use bson::{Binary, Document, doc, spec::BinarySubtype};
-use mongodb::Client;
-use shop::Shop;
+use backstay_testkit::{Options, ReplicaSet, require_mongod};
+use bson::doc;
+use rollover::{roll_over, short_oplog};
 use witness::{as_of, assert_same, instant, now, text};
 
 const DATABASES: &[&str] = &["shop"];
-
-/// Fills the oplog, beside what is protected, until it begins after `frontier`.
-async fn roll_over(client: &Client, frontier: bson::Timestamp) {
-    let begun = Instant::now();
-    let oplog = client.database("local").collection::<Document>("oplog.rs");
-    let ballast = client.database("ballast").collection::<Document>("b");
-    let mut chance = Chance(1);
-    while oplog.find_one(doc! {}).await.unwrap().unwrap().get_timestamp("ts").unwrap() <= frontier {
-        assert!(begun.elapsed() < Duration::from_secs(90), "the oplog does not roll over");
-        let noise: Vec<u8> = (0..1 << 17).flat_map(|_| chance.number().to_le_bytes()).collect();
-        let noise = Binary { subtype: BinarySubtype::Generic, bytes: noise };
-        ballast.replace_one(doc! { "_id": 1 }, doc! { "noise": noise }).upsert(true).await.unwrap();
-    }
-}
 
 #[test]
 fn an_oplog_that_rolled_over_is_a_gap_that_is_named_scanned_over_and_never_restored_into() {
@@ -34,12 +18,7 @@ fn an_oplog_that_rolled_over_is_a_gap_that_is_named_scanned_over_and_never_resto
         if require_mongod().is_none() {
             return;
         }
-        let args = ["--setParameter", "minSnapshotHistoryWindowInSeconds=3600", "--syncdelay", "1"].map(str::to_owned);
-        let options = Options { oplog_mb: Some(1), args: args.to_vec(), ..Options::default() };
-        let set = ReplicaSet::start(options).await.unwrap();
-        let client = set.client().await.unwrap();
-        let program = shop::program(&set.uri());
-        let shop = Shop { set, client, program };
+        let shop = short_oplog().await;
         shop.fill(4, 100).await;
         shop.json(&["init"]);
         shop.json(&["backup", "shop"]);

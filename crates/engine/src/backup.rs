@@ -333,6 +333,7 @@ async fn again(
         meter: Meter::new(monitor, Phase::Scan, None),
         report: BackupReport::default(),
         differences: 0,
+        in_gap,
     };
     let last = job.run().await?;
     crash_point("backup.scanned");

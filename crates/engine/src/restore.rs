@@ -196,10 +196,9 @@ pub async fn restore(
         undoes: None,
     };
     names::check(&request.destination, &run.namespaces)?;
-    if !request.preview {
-        if !request.scope.is_whole() && run.namespaces.iter().any(|namespace| !namespace.create) {
-            job.unfinished = unfinished(vault, &run.target).await?;
-        }
+    let is_part = !request.scope.is_whole() && run.namespaces.iter().any(|namespace| !namespace.create);
+    if !request.preview && is_part {
+        job.unfinished = unfinished(vault, &run.target).await?;
     }
     if request.writes_to_archive() {
         run.record(vault).await?;
@@ -222,7 +221,10 @@ pub async fn restore(
         let outcome = Outcome { plan, written, proof: proof.as_ref(), milliseconds, left_out: None };
         // What was restored is restored, and an undo of a run without an end is only more careful.
         if let Err(error) = run.end(vault, outcome, &result).await {
-            report.notes.push(format!("how it ended could not be journaled: {error}"));
+            report.notes.push(format!(
+                "how it ended could not be journaled, so it counts as interrupted, and an undo of it takes less for granted: \
+                 {error}"
+            ));
         }
     }
     result.map(|()| report)
@@ -291,6 +293,9 @@ impl Job<'_> {
             if live.as_ref().is_some_and(|live| live.kind == NamespaceKind::Ordered) {
                 writer = writer.inserting_last();
             }
+            let interpreter = self.snapshot.interpreter();
+            let expires = interpreter.expires(&definition.image)
+                || live.as_ref().is_some_and(|live| interpreter.expires(&live.definition));
             let plan = match (&live, self.since) {
                 (None, _) => self.fresh(definition, &name, &scope).await?,
                 (Some(live), Some(now)) if live.incarnation == definition.incarnation => {
@@ -304,7 +309,7 @@ impl Job<'_> {
                     format!("{} records of {name} come back behind the others, not where they stood", plan.insert);
                 self.report.notes.push(note);
             }
-            if plan.insert + plan.replace > 0 && self.snapshot.interpreter().expires(&definition.image) {
+            if plan.insert + plan.replace > 0 && expires {
                 self.report.notes.push(format!(
                     "{name} lets records expire: those whose time is over the source removes again, within a minute or so, \
                      though they are proved"
@@ -313,8 +318,12 @@ impl Job<'_> {
             self.report.plan.add(&plan);
             let (namespace, target) = (definition.name.clone(), name.clone());
             self.report.namespaces.push(NamespacePlan { namespace, target, create: live.is_none(), plan });
-            // What a restore creates it also defines, however little of it was selected.
-            let defines = self.request.scope.is_whole() || live.is_none() || self.unfinished.contains(&name);
+            // What a restore creates it also defines, however little of it was selected. Without a journal nobody knows
+            // whether an earlier one has created it and was cut short.
+            let may_be_unfinished =
+                !self.request.journal && matches!(self.request.destination, Destination::Into { .. });
+            let defines =
+                self.request.scope.is_whole() || live.is_none() || self.unfinished.contains(&name) || may_be_unfinished;
             if !self.request.preview && defines && has_options(definition.kind) {
                 if live.is_some() {
                     self.target.build_indexes(&name, &definition.image).await?;

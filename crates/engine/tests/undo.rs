@@ -6,7 +6,7 @@ mod rig;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use backstay_archive::Selection;
+use backstay_archive::{Limits, Selection};
 use backstay_engine::{
     ConflictPolicy, Destination, Error, Monitor, RestoreRequest, Result, Run, RunState, Scope, UndoReport, UndoRequest,
     runs,
@@ -177,6 +177,28 @@ fn what_a_restore_created_is_dropped_unless_somebody_changed_it() {
                 }
             }
         }
+    });
+}
+
+#[test]
+fn a_record_that_somebody_added_to_what_a_restore_of_one_id_created_keeps_it() {
+    block_on(async {
+        let rig = Rig::with_limits(Limits { chunk: 500, ..Limits::default() }).await;
+        rig.toy.create("shop.orders").unwrap();
+        for number in 0..100_u16 {
+            rig.put("shop.orders", &number.to_be_bytes(), "acme", "red");
+        }
+        rig.backup().await;
+        let at = rig.toy.now();
+        rig.toy.drop_namespace("shop.orders").unwrap();
+        let selection = Selection { ids: Some(Arc::new(vec![1_u16.to_be_bytes().to_vec()])), ..Selection::default() };
+        let scope = Scope { selection, ..Scope::default() };
+        assert_eq!(rig.rewind(&RestoreRequest { scope: scope.clone(), ..everything(at) }).await.unwrap().written, 1);
+        // Far from the one that came back.
+        rig.put("shop.orders", &90_u16.to_be_bytes(), "bolt", "new");
+        let request = request(&rig, &scope).await;
+        assert!(matches!(undo(&rig, &request).await, Err(Error::ChangedSince { count: 1, .. })));
+        assert_eq!(now(&rig.toy)["shop.orders"].len(), 2);
     });
 }
 

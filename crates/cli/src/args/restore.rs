@@ -79,7 +79,8 @@ pub struct RestoreArgs {
     /// Do not ask
     #[arg(long, env = "BACKSTAY_YES", hide_env_values = true, value_parser = switch())]
     pub yes: bool,
-    /// Write nothing to the archive, for one that is read-only or full: the restore is not listed, and cannot be undone
+    /// Write nothing to the archive, for one that is read-only or full: the restore is not listed and cannot be undone, and
+    /// what stands there now is not archived before it is written over
     #[arg(long, env = "BACKSTAY_NO_JOURNAL", hide_env_values = true, value_parser = switch())]
     pub no_journal: bool,
     /// Which records.

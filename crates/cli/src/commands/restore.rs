@@ -75,8 +75,13 @@ pub async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit, Failure>
         }
         let manner = if place.in_place { "in place on" } else { "into" };
         let at = show(at, context.now.time_zone());
-        let action =
-            format!("restore {} of {} as of {at} {manner} {}", request.scope_words, args.source, place.location());
+        let undo = if args.no_journal { ", which cannot be taken back" } else { "" };
+        let action = format!(
+            "restore {} of {} as of {at} {manner} {}{undo}",
+            request.scope_words,
+            args.source,
+            place.location()
+        );
         context.confirm(Danger { action }, args.yes).await?;
     }
     let report = place.run(context, args, &request, &installation).await?;

@@ -191,7 +191,7 @@ fn describe(status: &Status, context: &Context) -> String {
     let mut text = format!("repository {}\n{}", status.repository, table(&header, rows));
     for source in &status.sources {
         if let Some(cause) = &source.open_gap {
-            text.push_str(&format!("\n{}: changes are being lost: {cause}", source.source));
+            text.push_str(&format!("\n{}: changes are being lost: {}", source.source, plain::line(cause)));
         }
         if let Some(run) = source.restores.last() {
             let state = match run.state {

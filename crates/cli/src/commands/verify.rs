@@ -10,7 +10,7 @@ use super::Context;
 use crate::args::VerifyArgs;
 use crate::failure::{Exit, Failure};
 use crate::installation::Installation;
-use crate::output::{Progress, Unit, bytes, count, duration};
+use crate::output::{Progress, Unit, bytes, count, duration, plain};
 
 #[derive(Serialize)]
 struct Summary<'a> {
@@ -42,9 +42,10 @@ pub async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Failure> 
     })
     .await?;
     drop(progress);
-    // That there is not a single object is no damage.
+    // That there is not a single object is no damage, unless there were some.
     if matches!(report.problems.as_slice(), [only] if only.kind == "missing")
         && !installation.repository.vault_names().await?.contains(&args.source)
+        && !installation.repository.has_seen(&args.source)?
     {
         return Err(backstay_archive::Error::NoVault { name: args.source.clone() }.into());
     }
@@ -79,7 +80,12 @@ fn describe(report: &VerifyReport, content: bool, elapsed: Duration) -> String {
         text.push_str(&format!("; opened {} records and entries", count(report.records)));
     }
     for problem in &report.problems {
-        text.push_str(&format!("\n{}: {}: {}", problem.kind, problem.object, problem.detail));
+        text.push_str(&format!(
+            "\n{}: {}: {}",
+            problem.kind,
+            plain::line(&problem.object),
+            plain::line(&problem.detail)
+        ));
     }
     match report.problems.len() {
         0 => text.push_str("\nall is well"),

@@ -224,8 +224,8 @@ impl From<backstay_source::Error> for Failure {
                 Failure::failed(message).hint("run it again; what was committed stays")
             }
             Error::Occupied { .. } => Failure::failed(message).hint(
-                "drop or rename what stands there, or restore under another name with --into and --rename; what was \
-                 written before stays, and running it again goes on from there",
+                "if it was made just now, run the same command again: it is compared then; otherwise drop or rename what \
+                 stands there, or restore under another name with --into and --rename",
             ),
             Error::Refused { .. } | Error::Interpret(_) => Failure::failed(message),
         }

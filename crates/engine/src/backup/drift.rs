@@ -36,6 +36,8 @@ pub(super) struct DriftJob<'a> {
     pub meter: Meter,
     pub report: BackupReport,
     pub differences: u64,
+    /// A gap is to be closed: differences are expected, and instants before the end of the scan are not covered.
+    pub in_gap: bool,
 }
 
 impl DriftJob<'_> {
@@ -179,10 +181,42 @@ impl DriftJob<'_> {
         *snapshot = self.archive_at(now).await?;
         let touched = snapshot.touched(partition, &Selection::default(), at, now).await?;
         found.leave_out(&touched);
+        if self.in_gap {
+            self.push(namespace, now, Found { gone: found.gone, ..Found::default() });
+            return self.read_in_order(namespace, clock).await;
+        }
         self.push(namespace, now, found);
         if self.writer.is_full() {
             self.store().await?;
         }
+        Ok(())
+    }
+
+    /// Stores such a namespace whole and in its order: only one reading shows where among the others those stand that a
+    /// gap hid.
+    async fn read_in_order(&mut self, namespace: &Namespace, clock: &mut Clock) -> Result<()> {
+        let world = self.vault.repository().world().clone();
+        let at = clock.renew(self.source, world.as_ref()).await?;
+        let mut records = self.source.scan_unordered(namespace, at).await?;
+        let (mut position, mut scratch) = (0_u32, String::new());
+        let mut more = true;
+        while more {
+            self.monitor.check()?;
+            let mut batch = RecordBatch::default();
+            more = records.next(&mut batch).await?;
+            let count = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+            if !batch.is_empty() {
+                self.writer.push_in_order(namespace.incarnation, at, position, batch, |image, owner| {
+                    owner(self.interpreter.tenant(&namespace.name, image, &mut scratch));
+                });
+            }
+            position = position.saturating_add(count);
+            if self.writer.is_full() {
+                self.store().await?;
+            }
+        }
+        // It was read as it is now: what the archive says of it is consistent from no earlier tick on.
+        clock.renew(self.source, world.as_ref()).await?;
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use backstay_archive::{Ahead, Error as ArchiveError, Snapshot, Vault};
 use backstay_model::{EntryBatch, Interpreter, Tick};
 use backstay_source::{Error as SourceError, Source, Start};
 
-use crate::capture::only_stream;
+use crate::capture::{only_stream, still_protects};
 use crate::{Error, Monitor, Result};
 
 /// What a preview reads.
@@ -57,6 +57,10 @@ pub(crate) async fn look(
     let mut followed = Followed { entries: Vec::new(), through: frontier.through, short: None };
     if state.open_gap().is_some() {
         followed.short = Some("a gap is open that only a scan of the source can close".to_owned());
+    } else if !still_protects(&state, &source.protection()) {
+        // Its feed is followed by what is protected now: of the rest it would show nothing.
+        followed.short =
+            Some("other namespaces are protected now than are archived, or by other tenant rules".to_owned());
     } else {
         let start = Start { resume: frontier.resume, through: frontier.through };
         followed.follow(source, interpreter.as_ref(), start, vault.limits().tail_budget, monitor).await?;
@@ -103,7 +107,7 @@ impl Followed {
             }
             bytes += batch.bytes() as u64;
             if bytes > budget {
-                return self.give_up(start, "more has changed since than a preview holds in memory");
+                return self.give_up(start, "more has changed since than is held in memory");
             }
             self.through = self.through.max(batch.through);
             if !batch.is_empty() {

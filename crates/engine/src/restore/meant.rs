@@ -7,20 +7,22 @@
 //!               none of these                   ─▶ named in a note; an error when that is all of them
 //! ```
 //!
+//! Side by side, and where the changes since T are not all known, nobody can tell an id that is nowhere from one that the
+//! same restore has deleted before: then it is a note and never an error.
+//!
 //! Nothing would be written for such an id, and the proof of nothing always succeeds: a misspelt id would look restored.
 //! Where records may be hidden behind a shredded key nobody can tell, and nothing is said.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use backstay_archive::{Definition, Partition, Selection};
-use backstay_model::IdRange;
+use backstay_archive::{Definition, Selection};
 
 use super::Job;
 use crate::{Error, Result};
 
 /// How many ids are fetched from the target at a time.
-const FETCHED: usize = 1_000;
+const FETCHED: usize = 64;
 /// How many ids are named.
 const NAMED: usize = 8;
 
@@ -40,10 +42,15 @@ impl Job<'_> {
                     absent.remove(id);
                 }
             }
-            let whole = Partition { namespace: definition.incarnation, range: IdRange::all() };
-            let by_id = Selection { ids: Some(Arc::clone(&ids)), ..Selection::default() };
-            for id in self.snapshot.touched(&whole, &by_id, self.request.at, self.snapshot.through()).await? {
-                absent.remove(id.as_slice());
+            let by_id = Selection { ids: Some(Arc::clone(&ids)), ..self.selection().clone() };
+            let through = self.snapshot.through();
+            for partition in self.view.partitions_through(definition.incarnation, &by_id, through).await? {
+                for id in self.snapshot.touched(&partition, &by_id, self.request.at, through).await? {
+                    absent.remove(id.as_slice());
+                }
+            }
+            if absent.is_empty() {
+                return Ok(());
             }
             let name = self.target_name(&definition.name);
             if !self.live.iter().any(|live| live.name == name) {
@@ -68,11 +75,12 @@ impl Job<'_> {
         }
         let named = named.join(", ");
         let at = self.request.at;
-        if absent.len() == ids.len() {
-            let what = format!("no record with such an id stood at {at} or stands in the target now: {named}");
+        if absent.len() == ids.len() && self.since.is_some() {
+            let what = format!("no selected record has such an id, neither at {at} nor in the target now: {named}");
             return Err(Error::NothingSelected(what));
         }
-        self.report.notes.push(format!("these ids stood nowhere at {at}, and nothing in the target has them: {named}"));
+        let note = format!("no selected record has these ids, neither at {at} nor in the target now: {named}");
+        self.report.notes.push(note);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 //! The whole namespace is compared with what was restored, records and definition. Between the comparison and the drop
 //! somebody may still write into it: a database has no drop that depends on content.
 
-use backstay_archive::{Definition, Partition};
+use backstay_archive::{Definition, Partition, Selection};
 use backstay_model::{NamespaceKind, RecordBatch};
 
 use super::Undoing;
@@ -96,7 +96,8 @@ impl Undoing<'_> {
         let mut standing = Standing::default();
         let mut meter = Meter::new(self.monitor, Phase::Compare, None);
         let kind = definition.kind;
-        for partition in self.then.partitions(definition.incarnation, &self.request.scope.selection).await? {
+        // All of it is looked at, wherever the selected records are: others may have added records since.
+        for partition in self.then.partitions(definition.incarnation, &Selection::default()).await? {
             self.compare_partition(&partition, name, kind, &mut standing, &mut meter).await?;
         }
         Ok(standing)
