@@ -56,6 +56,19 @@ impl fmt::Display for Duty {
     }
 }
 
+/// What a process does to a vault at the moment, by the ledger.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// What.
+    pub duty: Duty,
+    /// Who.
+    pub holder: Holder,
+    /// Since when, in seconds since 1970-01-01T00:00:00Z.
+    pub since: u64,
+    /// When it last committed anything.
+    pub seen: u64,
+}
+
 /// What a handle holds. Its clones share it.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
@@ -80,6 +93,20 @@ impl Vault {
         let vault = Vault { inner: Arc::clone(&self.inner), claims: Arc::new(claims) };
         vault.take(duties, holder, may_take).await?;
         Ok(vault)
+    }
+
+    /// Who has claimed what, and was heard of lately.
+    pub async fn held(&self) -> Vec<Held> {
+        let now = self.inner.world().now();
+        let state = self.state().await;
+        let live = state.claims().iter().filter(|(_, claim)| claim.is_live(now));
+        let held = live.map(|(name, claim)| Held {
+            duty: Duty::of(name),
+            holder: claim.holder.clone(),
+            since: claim.since,
+            seen: claim.seen,
+        });
+        held.collect()
     }
 
     /// Claims `duty` as well, for the process that this handle's claims are held by, whoever else has it. A handle without

@@ -134,6 +134,14 @@ pub enum Error {
         /// What the interpreter says.
         source: InterpretError,
     },
+    /// Tails cannot be put off to the scratch folder to be sorted.
+    #[error("the scratch folder {folder} cannot be used: {why}")]
+    Scratch {
+        /// The folder.
+        folder: String,
+        /// What it answered.
+        why: String,
+    },
     /// The storage failed.
     #[error(transparent)]
     Store(backstay_store::Error),

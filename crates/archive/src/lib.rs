@@ -57,7 +57,7 @@ pub use backstay_ledger::Holder;
 /// A time in seconds since 1970-01-01T00:00:00Z as errors write it.
 pub use backstay_ledger::utc;
 pub use base::{BaseSegment, BaseWriter, EncodedBase};
-pub use claim::Duty;
+pub use claim::{Duty, Held};
 pub use error::{Error, Result};
 pub use history::PastVersion;
 pub use limits::Limits;

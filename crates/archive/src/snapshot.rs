@@ -159,10 +159,10 @@ impl Snapshot {
                 Some(folder) => Arc::clone(folder),
                 None => Arc::clone(scratch.insert(Arc::new(scratch_folder(&inner)?))),
             };
-            let store = Store::local(folder.path())?;
+            let store = Store::local(folder.path()).map_err(|error| scratch_error(&inner, &error))?;
             if let Some(sorted) = sort_tails(&inner, &layers, group, interpreter.as_ref(), &mut ordinals).await? {
                 let path = inner.segment_path(&sorted.info.id);
-                store.create(&path, sorted.file).await?;
+                store.create(&path, sorted.file).await.map_err(|error| scratch_error(&inner, &error))?;
                 layers.deltas.push(RunRef { info: Arc::new(sorted.info), store: store.clone(), path });
             }
             rest = after;
@@ -256,8 +256,9 @@ fn scratch_folder(inner: &Inner) -> Result<TempDir> {
     let place = inner.scratch();
     std::fs::create_dir_all(place)
         .and_then(|()| tempfile::Builder::new().prefix("backstay-sort-").tempdir_in(place))
-        .map_err(|error| Error::Damaged {
-            object: place.display().to_string(),
-            why: format!("no scratch folder can be made there: {error}"),
-        })
+        .map_err(|error| scratch_error(inner, &error))
+}
+
+fn scratch_error(inner: &Inner, why: &dyn std::error::Error) -> Error {
+    Error::Scratch { folder: inner.scratch().display().to_string(), why: why.to_string() }
 }

@@ -73,9 +73,12 @@ fn one_capture_follows_and_the_next_is_told_who_does() {
         };
         let told = message(&ended(other).await.expect_code(11).json_error());
         assert!(told.contains("the capture of `rs0` is held by process "), "{told}");
-        assert!(told.contains(" since 20") && told.contains("backstay capture SOURCE --take-over"), "{told}");
+        assert!(told.contains(" since 20") && told.contains("backstay capture shop --take-over"), "{told}");
         assert!(told.contains("its claim lapses at 20"), "{told}");
         assert_eq!(process(&told), process(&message(&refused(&shop, &second).await)));
+
+        let at_work = &shop.json(&["status"])["sources"][0]["at_work"];
+        assert_eq!((&at_work[0]["duty"], at_work[0]["process"].to_string()), (&"capture".into(), process(&told)));
 
         // A backup and a catching up are in nobody's way.
         insert(&shop, 10..30).await;
@@ -154,7 +157,7 @@ fn one_backup_scans_at_a_time() {
         shop.program.configure(&shop::yaml(&shop.set.uri())).unwrap();
         let told = message(&shop.run(&["backup", "shop", "--json"]).expect_code(11).json_error());
         assert!(told.contains("the scan of the source is held by process "), "{told}");
-        assert!(told.contains("backstay backup SOURCE --take-over"), "{told}");
+        assert!(told.contains("backstay backup shop --take-over"), "{told}");
         assert_eq!(shop.json(&["backup", "shop", "--take-over"])["records"], 3_000);
         let fenced = message(&ended(first).await.expect_code(11).json_error());
         assert!(fenced.contains("the scan of the source was taken over by process "), "{fenced}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backstay_archive::Repository;
+use backstay_archive::{Duty, Repository, utc};
 use backstay_engine::{Run, runs};
 use backstay_seal::KeyState;
 use serde::Serialize;
@@ -37,6 +37,8 @@ struct SourceStatus {
     ranges: Vec<Range>,
     open_gap: Option<String>,
     scan_running: bool,
+    /// Who is at work on it.
+    at_work: Vec<AtWork>,
     last_scan_records: Option<u64>,
     stored_bytes: u64,
     base: Shelf,
@@ -52,6 +54,17 @@ struct SourceStatus {
 struct Range {
     from: String,
     to: String,
+}
+
+/// A process that has claimed something and was heard of lately.
+#[derive(Serialize)]
+struct AtWork {
+    /// `capture` or `scan`.
+    duty: &'static str,
+    host: String,
+    process: u64,
+    since: String,
+    seen: String,
 }
 
 #[derive(Serialize, Default)]
@@ -114,6 +127,7 @@ async fn source(repository: &Repository, name: &str, archived: bool, now: u64) -
         ranges: Vec::new(),
         open_gap: None,
         scan_running: false,
+        at_work: Vec::new(),
         last_scan_records: None,
         stored_bytes: 0,
         base: Shelf::default(),
@@ -125,7 +139,19 @@ async fn source(repository: &Repository, name: &str, archived: bool, now: u64) -
     if !archived {
         return Ok(status);
     }
-    let state = repository.vault(name).await?.state().await;
+    let vault = repository.vault(name).await?;
+    let state = vault.state().await;
+    let at_work = vault.held().await.into_iter().map(|held| AtWork {
+        duty: match held.duty {
+            Duty::Capture(_) => "capture",
+            Duty::Scan => "scan",
+        },
+        host: held.holder.host,
+        process: held.holder.process,
+        since: utc(held.since),
+        seen: utc(held.seen),
+    });
+    status.at_work = at_work.collect();
     let coverage = state.coverage();
     status.identity = format!("{} {}", state.source().kind, state.source().identity);
     status.commits = state.head().seq + 1;
@@ -192,6 +218,13 @@ fn describe(status: &Status, context: &Context) -> String {
     for source in &status.sources {
         if let Some(cause) = &source.open_gap {
             text.push_str(&format!("\n{}: changes are being lost: {}", source.source, plain::line(cause)));
+        }
+        for AtWork { duty, host, process, since, seen } in &source.at_work {
+            text.push_str(&format!(
+                "\n{}: {duty} by process {process} on {} since {since}, last heard of at {seen}",
+                source.source,
+                plain::line(host)
+            ));
         }
         if let Some(run) = source.restores.last() {
             let state = match run.state {

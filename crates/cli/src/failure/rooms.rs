@@ -118,6 +118,8 @@ impl From<backstay_archive::Error> for Failure {
             }
             Error::Fenced { .. } => Failure::new(Exit::Locked, message)
                 .hint("nothing is lost: the other process goes on from the last commit; keep one of the two"),
+            Error::Scratch { .. } => Failure::failed(message)
+                .hint("make room there, or set BACKSTAY_SCRATCH to another folder; nothing of the archive is affected"),
             Error::Store(error) => error.into(),
             Error::Ledger(_) => Failure::failed(message).hint_at_source("backstay verify SOURCE tells more"),
         }
