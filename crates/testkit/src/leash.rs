@@ -23,15 +23,16 @@ use anyhow::{Context as _, Result, ensure};
 /// Arguments: the folder to remove when the leash is cut (or nothing), the files for the program's stdout and
 /// stderr, then the program and its arguments.
 ///
-/// A trapped signal is not inherited by the program, but interrupts `wait`: hence the loop. The background jobs of
-/// a shell read from /dev/null: hence descriptor 3.
+/// A trapped signal interrupts `wait`: hence the loop. Signals are trapped only once the program's process is there: one
+/// that is forked with traps forgets what reaches it before it has dropped them. The background jobs of a shell read
+/// from /dev/null: hence descriptor 3.
 const WATCHDOG: &str = r#"
 folder=$1 out=$2 err=$3
 shift 3
-trap : TERM INT HUP
 exec 3<&0
 "$@" </dev/null >"$out" 2>"$err" 3<&- &
 program=$!
+trap : TERM INT HUP
 (
     trap '' TERM INT HUP
     exec >/dev/null 2>&1
