@@ -25,14 +25,9 @@ pub(crate) async fn plan(
     selection: &Selection,
     through: Tick,
 ) -> Result<Vec<Partition>> {
-    let (inner, layers) = (&snapshot.inner, &snapshot.layers);
-    let mut partitions = Vec::new();
-    for stretch in layers.stretches(namespace).into_iter().filter(|stretch| selection.may_be_in(stretch)) {
-        let blocks = blocks(inner, layers, namespace, &stretch, selection, through).await?;
-        let cut = cut(&blocks, stretch, inner.limits().partition).into_iter();
-        partitions.extend(cut.filter(|range| selection.may_be_in(range)).map(|range| Partition { namespace, range }));
-    }
-    Ok(partitions)
+    let always = |_: &[Span], _: &[IdRange]| true;
+    let ranges = divide(&snapshot.inner, &snapshot.layers, namespace, selection, through, always).await?;
+    Ok(ranges.into_iter().map(|range| Partition { namespace, range }).collect())
 }
 
 /// The stretches of a namespace that may hold what is selected, ascending: each with no more of it up to `through` than fits
@@ -45,29 +40,42 @@ pub(crate) async fn pieces(
     selection: &Selection,
     through: Tick,
 ) -> Result<Vec<IdRange>> {
-    let mut pieces = Vec::new();
+    let reads_little_twice = |blocks: &[Span], pieces: &[IdRange]| {
+        let all: u64 = blocks.iter().map(|block| block.bytes).sum();
+        let read_by = |piece| blocks.iter().filter(|block| block.is_in(piece)).map(|block| block.bytes).sum::<u64>();
+        pieces.iter().map(read_by).sum::<u64>() <= 2 * all
+    };
+    divide(inner, layers, namespace, selection, through, reads_little_twice).await
+}
+
+/// Cuts the stretches that may hold what is selected, those whose pieces are `worth_it`.
+async fn divide(
+    inner: &Inner,
+    layers: &Layers,
+    namespace: Incarnation,
+    selection: &Selection,
+    through: Tick,
+    worth_it: impl Fn(&[Span], &[IdRange]) -> bool,
+) -> Result<Vec<IdRange>> {
+    let mut ranges = Vec::new();
     for stretch in layers.stretches(namespace).into_iter().filter(|stretch| selection.may_be_in(stretch)) {
         let blocks = blocks(inner, layers, namespace, &stretch, selection, through).await?;
-        let cut = cut(&blocks, stretch.clone(), inner.limits().partition);
-        let all: u64 = blocks.iter().map(|block| block.bytes).sum();
-        let read: u64 =
-            cut.iter().flat_map(|piece| blocks.iter().filter(|block| block.is_in(piece))).map(|b| b.bytes).sum();
-        let is_worth_it = read <= 2 * all;
-        pieces.extend(if is_worth_it { cut } else { vec![stretch] });
+        let pieces = cut(&blocks, stretch.clone(), inner.limits().partition);
+        ranges.extend(if worth_it(&blocks, &pieces) { pieces } else { vec![stretch] });
     }
-    pieces.retain(|piece| selection.may_be_in(piece));
-    Ok(pieces)
+    ranges.retain(|range| selection.may_be_in(range));
+    Ok(ranges)
 }
 
 /// A block of a run, by the ids that it may hold in the namespace.
-struct Held {
+struct Span {
     first: Vec<u8>,
     /// None when it goes on into the next namespace.
     last: Option<Vec<u8>>,
     bytes: u64,
 }
 
-impl Held {
+impl Span {
     fn is_in(&self, range: &IdRange) -> bool {
         match &self.last {
             Some(last) => range.overlaps(&self.first, last),
@@ -84,7 +92,7 @@ async fn blocks(
     range: &IdRange,
     selection: &Selection,
     through: Tick,
-) -> Result<Vec<Held>> {
+) -> Result<Vec<Span>> {
     let runs: Vec<_> = layers.relevant(namespace, range, through).collect();
     let mut blocks = Vec::new();
     if runs.iter().map(|run| run.info.raw_bytes).sum::<u64>() <= inner.limits().partition {
@@ -103,7 +111,7 @@ async fn blocks(
                 let may_hold = last.is_none_or(|last| selection.may_have_between(first, last));
                 if first_namespace == namespace && range.contains(first) && may_hold {
                     let bytes = u64::from(block.raw_len);
-                    blocks.push(Held { first: first.to_vec(), last: last.map(<[u8]>::to_vec), bytes });
+                    blocks.push(Span { first: first.to_vec(), last: last.map(<[u8]>::to_vec), bytes });
                 }
             }
         }
@@ -113,7 +121,7 @@ async fn blocks(
 }
 
 /// Cuts a stretch where its blocks begin, so that about half of `limit` bytes of them begin in each piece.
-fn cut(blocks: &[Held], range: IdRange, limit: u64) -> Vec<IdRange> {
+fn cut(blocks: &[Span], range: IdRange, limit: u64) -> Vec<IdRange> {
     if blocks.iter().map(|block| block.bytes).sum::<u64>() <= limit {
         return vec![range];
     }

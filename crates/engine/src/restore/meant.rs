@@ -14,9 +14,8 @@
 //! Where records may be hidden behind a shredded key nobody can tell, and nothing is said.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use backstay_archive::{Definition, Selection};
+use backstay_archive::Definition;
 
 use super::Job;
 use crate::{Error, Result};
@@ -42,10 +41,9 @@ impl Job<'_> {
                     absent.remove(id);
                 }
             }
-            let by_id = Selection { ids: Some(Arc::clone(&ids)), ..self.selection().clone() };
             let through = self.snapshot.through();
-            for partition in self.view.partitions_through(definition.incarnation, &by_id, through).await? {
-                for id in self.snapshot.touched(&partition, &by_id, self.request.at, through).await? {
+            for partition in self.view.partitions_through(definition.incarnation, self.selection(), through).await? {
+                for id in self.snapshot.touched(&partition, self.selection(), self.request.at, through).await? {
                     absent.remove(id.as_slice());
                 }
             }
