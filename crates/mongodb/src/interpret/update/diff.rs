@@ -7,7 +7,7 @@
 //!   ArrDiff  := { a: true, l?: new length, (u<index>: value | s<index>: SubDiff)* }      ascending
 //! ```
 //!
-//! A level's sections become a list of steps, one per field, on one stack that all levels share. The record's fields are
+//! A level's sections become a list of steps, one per field (a second one for a field is refused, as the server does), on one stack that all levels share. The record's fields are
 //! then walked in their order; a field with a step is edited where it stands, a stretch of fields without one is copied
 //! at once. What an update or an insert did not find is appended in the diff's order.
 //! The grammar is the server's (`src/mongo/db/update/document_diff_serialization.h`).
@@ -122,6 +122,16 @@ fn document<'a>(
     let level = steps.get(first..).unwrap_or_default();
     let by_name: Option<HashMap<&[u8], usize>> =
         (level.len() > FEW).then(|| level.iter().enumerate().map(|(place, step)| (step.name, first + place)).collect());
+    let is_sound = match &by_name {
+        Some(by_name) => by_name.len() == level.len(),
+        None => level
+            .iter()
+            .enumerate()
+            .all(|(place, step)| level.iter().skip(place + 1).all(|later| later.name != step.name)),
+    };
+    if !is_sound {
+        return Err(wrong("it says twice what becomes of a field"));
+    }
 
     let start = raw::open(out);
     let mut fields = raw::elements(image)?;

@@ -47,6 +47,21 @@ fn fields_are_edited_where_they_stand_and_new_ones_appended_in_order() {
     );
 }
 
+#[test]
+fn a_diff_that_says_twice_what_becomes_of_a_field_is_refused() {
+    let image = bytes(&doc! { "_id": 1, "a": 1 });
+    let many = |last: &str| {
+        let mut fields: Document = (0..40).map(|n| (format!("f{n}"), Bson::from(n))).collect();
+        fields.insert(last, 1);
+        doc! { "$v": 2, "diff": { "d": { "a": false }, "u": fields } }
+    };
+    let mut out = Vec::new();
+    for twice in [doc! { "$v": 2, "diff": { "d": { "a": false }, "u": { "a": 2 } } }, many("a")] {
+        assert!(apply(&image, &bytes(&twice), &mut out).is_err(), "{twice}");
+    }
+    apply(&image, &bytes(&many("b")), &mut out).unwrap();
+}
+
 /// Found against a server: a pipeline that puts `_id` last, or takes it away.
 #[test]
 fn the_id_stays_first_whatever_the_diff_makes_of_it() {
