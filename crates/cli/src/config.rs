@@ -95,6 +95,8 @@ pub struct SourceConfig {
     pub tenants: Vec<TenantRule>,
     /// How fast it may be scanned, and when.
     pub pace: PaceConfig,
+    /// How long changes may wait in memory before they are committed, in milliseconds.
+    pub commit_every_ms: u64,
 }
 
 impl Config {

@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use backstay_engine::{Monitor, Phase, Status};
+use backstay_model::Tick;
 use tokio::task::JoinHandle;
 
 use crate::output::{Output, Progress, Unit};
@@ -25,6 +26,8 @@ struct Shown {
     before: Amount,
     /// What the part at hand has done.
     part: Amount,
+    /// How far the source was committed when that was last shown.
+    through: Option<Tick>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -76,6 +79,7 @@ impl Shown {
             self.before.bytes += self.part.bytes;
         }
         self.part = Amount { records: status.records, bytes: status.bytes };
+        let through = status.through.filter(|through| self.through.replace(*through) != Some(*through));
         let done = Amount { records: self.before.records + status.records, bytes: self.before.bytes + status.bytes };
         let Some((_, progress)) = &self.progress else { return };
         match unit {
@@ -84,6 +88,9 @@ impl Shown {
                 progress.set_done(done.bytes);
             }
             _ => progress.set_done(done.records),
+        }
+        if let Some(through) = through {
+            progress.reached(through);
         }
     }
 }
@@ -108,7 +115,8 @@ mod tests {
         let (output, _) = Output::captured(true);
         let output = Arc::new(output);
         let mut shown = Shown::default();
-        let status = |records| Status { phase: Phase::Capture, records, bytes: records * 10, total_bytes: None };
+        let status =
+            |records| Status { phase: Phase::Capture, records, bytes: records * 10, total_bytes: None, through: None };
         for records in [3, 7, 2, 4] {
             shown.take(status(records), &output);
         }

@@ -18,6 +18,7 @@
 //! that entry, which is not archived. A rename after which other tenant rules hold is no gap: its records are filed under
 //! their new tenants first, out of the archive.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ pub struct CaptureOptions {
 
 impl Default for CaptureOptions {
     fn default() -> CaptureOptions {
-        CaptureOptions { until: Until::Cancelled, tick: Duration::from_secs(2) }
+        CaptureOptions { until: Until::Cancelled, tick: Duration::from_secs(1) }
     }
 }
 
@@ -317,7 +318,28 @@ impl Follower<'_> {
         let (mut continues, mut in_parts) = (false, false);
         loop {
             let mut batch = EntryBatch::default();
-            let next = tail.next(&mut batch).await;
+            let next = {
+                let mut next = pin!(tail.next(&mut batch));
+                // What is held must not wait for the next entry: a source that falls silent must not keep it from being
+                // restorable.
+                loop {
+                    let is_whole = !continues && !in_parts && !held.batches.is_empty();
+                    let is_due = is_whole && self.in_flight.is_empty();
+                    let left = tick_ms.saturating_sub(world.elapsed_ms().saturating_sub(held.since));
+                    tokio::select! {
+                        biased;
+                        next = &mut next => break next,
+                        Some(stored) = self.in_flight.join_next() => {
+                            if !self.commit(stored).await? {
+                                return Ok(Progress::Overtaken);
+                            }
+                        }
+                        () = tokio::time::sleep(Duration::from_millis(left)), if is_due => {
+                            self.store(held.take(world.elapsed_ms()), Some(reached));
+                        }
+                    }
+                }
+            };
             if next.is_ok() {
                 if let Some((at, found)) = self.break_in(&batch) {
                     if continues {
@@ -347,7 +369,7 @@ impl Follower<'_> {
                 self.meter.add(batch.len() as u64, batch.bytes() as u64);
                 held.add(batch, world.elapsed_ms());
             }
-            // As soon as it is stored: a source that falls silent must not keep it from being restorable.
+            // Entries that come without a pause must not keep the ones before from being restorable either.
             if let Some(stored) = self.in_flight.try_join_next()
                 && !self.commit(stored).await?
             {
@@ -455,6 +477,7 @@ impl Follower<'_> {
         if won {
             self.frontier = reached;
             self.committed = (self.committed.0 + held.0, self.committed.1 + held.1);
+            self.meter.reached(reached.through);
         }
         Ok(won)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use backstay_model::Tick;
 use tokio::sync::Notify;
 
 use crate::{Error, Result};
@@ -35,6 +36,8 @@ pub struct Status {
     pub bytes: u64,
     /// About how many bytes there are in all, if known.
     pub total_bytes: Option<u64>,
+    /// Following a source: everything up to and with this tick is committed.
+    pub through: Option<Tick>,
 }
 
 /// A verb's link to whoever started it. Cheap to clone.
@@ -94,12 +97,18 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub fn new(monitor: &Monitor, phase: Phase, total_bytes: Option<u64>) -> Meter {
-        Meter { monitor: monitor.clone(), status: Status { phase, records: 0, bytes: 0, total_bytes } }
+        Meter { monitor: monitor.clone(), status: Status { phase, records: 0, bytes: 0, total_bytes, through: None } }
     }
 
     pub fn add(&mut self, records: u64, bytes: u64) {
         self.status.records += records;
         self.status.bytes += bytes;
+        self.monitor.report(self.status);
+    }
+
+    /// Everything up to and with `through` is committed.
+    pub fn reached(&mut self, through: Tick) {
+        self.status.through = Some(through);
         self.monitor.report(self.status);
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use backstay_engine::{CaptureOptions, Error, Monitor, Until};
-use backstay_model::{IdRange, Tick};
+use backstay_model::{EntryBatch, IdRange, Tick};
 use backstay_sim::toy::{Operation, ToySource};
 use backstay_sim::{Fault, workload::Action};
-use backstay_source::{Namespace, Records, Result as SourceResult, Source};
+use backstay_source::{Namespace, Records, Result as SourceResult, Source, Start, Tail};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rig::meddling::Meddling;
@@ -171,6 +171,60 @@ fn two_captures_at_once_hold_every_change_once() {
         let covered = rig.covered().await;
         for at in covered.iter().step_by(37) {
             rig.check(*at).await;
+        }
+        rig.check(rig.toy.now()).await;
+    });
+}
+
+/// A feed that says nothing any more, once it has handed over an entry.
+struct Silent(ToySource);
+
+#[async_trait]
+impl Twist for Silent {
+    fn toy(&self) -> &ToySource {
+        &self.0
+    }
+
+    async fn tail(&self, start: Start) -> SourceResult<Box<dyn Tail>> {
+        Ok(Box::new(SilentTail { inner: self.0.tail(start).await?, has_spoken: false }))
+    }
+}
+
+struct SilentTail {
+    inner: Box<dyn Tail>,
+    has_spoken: bool,
+}
+
+#[async_trait]
+impl Tail for SilentTail {
+    async fn next(&mut self, batch: &mut EntryBatch) -> SourceResult<()> {
+        if self.has_spoken {
+            std::future::pending::<()>().await;
+        }
+        self.inner.next(batch).await?;
+        self.has_spoken = !batch.is_empty();
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_held_is_committed_though_the_feed_falls_silent() {
+    block_on(async {
+        let rig = Rig::with_shop().await;
+        rig.backup().await;
+        rig.append("shop.orders", b"a", "1");
+        let source = Twisted(Silent(rig.source.clone()));
+        let options = CaptureOptions { until: Until::Cancelled, tick: Duration::from_millis(20) };
+        let (vault, monitor) = (rig.vault().await, Monitor::default());
+        let held = async {
+            let reader = rig.vault().await;
+            while reader.refresh().await.unwrap().frontiers().values().all(|held| held.through < rig.toy.now()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            ended = backstay_engine::capture(&vault, &source, options, &monitor) => panic!("it ended: {ended:?}"),
+            held = tokio::time::timeout(Duration::from_secs(60), held) => held.expect("it is committed"),
         }
         rig.check(rig.toy.now()).await;
     });

@@ -57,9 +57,11 @@ pub async fn run(context: &Context, args: &CaptureArgs) -> Result<Exit, Failure>
     }
     let watch = context.watch();
     // A scan over a gap is paced as well, but waits for no hours: what a gap hides is not protected.
-    let pace = installation.config.source(&args.source)?.pace.pace(true, context.now.time_zone());
+    let source = installation.config.source(&args.source)?;
+    let pace = source.pace.pace(true, context.now.time_zone());
+    let tick = Duration::from_millis(source.commit_every_ms);
     let deployment = Paced::new(Arc::new(deployment), pace, watch.monitor(), installation.world());
-    let options = CaptureOptions { until, ..CaptureOptions::default() };
+    let options = CaptureOptions { until, tick };
     let captured = match &claimed {
         Some(vault) => hold(vault, capture(vault, &deployment, options, watch.monitor())).await,
         None => capture(&vault, &deployment, options, watch.monitor()).await.map_err(Failure::from),

@@ -34,6 +34,11 @@ impl fmt::Display for Problem {
     }
 }
 
+/// So often changes are committed unless it is said otherwise: a write can be restored well within two seconds.
+const COMMIT_EVERY_MS: u64 = 1000;
+/// Less costs a fsync or a request for next to nothing; more would lose too much with a capture that dies.
+const COMMIT_EVERY_ALLOWED_MS: std::ops::RangeInclusive<u64> = 100..=600_000;
+
 struct Check<'a> {
     folder: &'a Path,
     environment: &'a Environment,
@@ -178,9 +183,13 @@ impl Check<'_> {
                 self.problem(uri.setting.clone(), format!("the URI does not begin with {}", schemes.join(" or ")));
             }
         }
-        let SourceSection { kind, include, tenants, pace, .. } = section;
+        let SourceSection { kind, include, tenants, pace, commit_every_ms, .. } = section;
         let pace = PaceConfig::check(pace, |key, problem| self.problem(setting(&format!("pace.{key}")), problem));
-        Ok(Some(SourceConfig { name: name.to_owned(), kind, uri, include, tenants, pace }))
+        let commit_every_ms = commit_every_ms.unwrap_or(COMMIT_EVERY_MS);
+        if !COMMIT_EVERY_ALLOWED_MS.contains(&commit_every_ms) {
+            self.problem(setting("commit_every_ms"), "it is not between 100 and 600000 (ten minutes)");
+        }
+        Ok(Some(SourceConfig { name: name.to_owned(), kind, uri, include, tenants, pace, commit_every_ms }))
     }
 
     fn one_of<const N: usize>(&mut self, place: &str, origins: [Option<Origin>; N]) -> Option<Origin> {

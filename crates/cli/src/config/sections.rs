@@ -87,6 +87,7 @@ pub struct SourceSection {
     pub tenants: Vec<TenantRule>,
     #[serde(default)]
     pub pace: PaceSection,
+    pub commit_every_ms: Option<u64>,
 }
 
 /// `drill:`

@@ -62,6 +62,7 @@ struct SourceView<'a> {
     include: &'a [NamespacePattern],
     tenants: &'a [TenantRule],
     pace: &'a PaceConfig,
+    commit_every_ms: u64,
 }
 
 impl<'a> View<'a> {
@@ -119,6 +120,7 @@ fn source_view(source: &SourceConfig) -> SourceView<'_> {
         include: &source.include,
         tenants: &source.tenants,
         pace: &source.pace,
+        commit_every_ms: source.commit_every_ms,
     }
 }
 

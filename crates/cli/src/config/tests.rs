@@ -155,3 +155,13 @@ fn a_misspelt_setting_is_shown_where_it_stands() {
     let rule = problems(&EXAMPLE.replace("field: tenant", "feild: tenant")).concat();
     assert!(rule.contains("feild"), "{rule}");
 }
+
+#[test]
+fn changes_are_committed_every_second_or_as_it_is_said() {
+    assert_eq!(sound(EXAMPLE, &[]).sources["shop"].commit_every_ms, 1000);
+    let every = |ms: u64| EXAMPLE.replace("    tenants:", &format!("    commit_every_ms: {ms}\n    tenants:"));
+    assert_eq!(sound(&every(5000), &[]).sources["shop"].commit_every_ms, 5000);
+    let wrong = "sources.shop.commit_every_ms: it is not between 100 and 600000 (ten minutes)";
+    assert_eq!(problems(&every(99)), [wrong]);
+    assert_eq!(problems(&every(600_001)), [wrong]);
+}

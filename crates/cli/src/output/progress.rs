@@ -3,16 +3,17 @@
 //! ```text
 //!   terminal          a bar on stderr with rate and time left
 //!   elsewhere         a line on stderr every 30 s
-//!   --json            a `status` line on stdout, at most one a second
+//!   --json            a `status` line on stdout, at most one a second, and one for each commit of what is followed
 //! ```
 //!
 //! Counting is cheap and may be done from many threads; call it once a batch, not once a record.
 
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use backstay_model::Tick;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
 
@@ -54,6 +55,7 @@ pub struct Progress {
     unit: Unit,
     done: AtomicU64,
     total: AtomicU64,
+    through: Mutex<Option<Tick>>,
     started: Instant,
     look: Look,
 }
@@ -75,7 +77,8 @@ impl Progress {
             Look::Lines(Mutex::new(Pace::new(LINE_EVERY)))
         };
         let (done, total) = (AtomicU64::new(0), AtomicU64::new(0));
-        Progress { output: Arc::clone(output), action, unit, done, total, started: Instant::now(), look }
+        let through = Mutex::default();
+        Progress { output: Arc::clone(output), action, unit, done, total, through, started: Instant::now(), look }
     }
 
     /// Sets how much there is in all; zero means that nobody knows.
@@ -98,6 +101,28 @@ impl Progress {
         self.show(done);
     }
 
+    /// Says that everything up to and with `through` is committed.
+    pub fn reached(&self, through: Tick) {
+        *self.through.lock().unwrap_or_else(PoisonError::into_inner) = Some(through);
+        match &self.look {
+            Look::Bar(bar) => bar.set_message(format!("{}, {}", self.action, behind(through))),
+            Look::Lines(_) => {}
+            Look::Status(_) => {
+                let standing = self.standing(self.done.load(Ordering::Relaxed));
+                drop(self.output.message("status", &standing.status()));
+            }
+        }
+    }
+
+    fn standing(&self, done: u64) -> Standing {
+        let total = match self.total.load(Ordering::Relaxed) {
+            0 => None,
+            total => Some(total.max(done)),
+        };
+        let through = *self.through.lock().unwrap_or_else(PoisonError::into_inner);
+        Standing { action: self.action, unit: self.unit, done, total, through, elapsed: self.started.elapsed() }
+    }
+
     fn show(&self, done: u64) {
         let (Look::Lines(pace) | Look::Status(pace)) = &self.look else {
             if let Look::Bar(bar) = &self.look {
@@ -107,15 +132,10 @@ impl Progress {
         };
         // Whoever holds the lock is about to show the same.
         let Ok(mut pace) = pace.try_lock() else { return };
-        let elapsed = self.started.elapsed();
-        if !pace.is_due(elapsed) {
+        if !pace.is_due(self.started.elapsed()) {
             return;
         }
-        let total = match self.total.load(Ordering::Relaxed) {
-            0 => None,
-            total => Some(total.max(done)),
-        };
-        let standing = Standing { action: self.action, unit: self.unit, done, total, elapsed };
+        let standing = self.standing(done);
         match &self.look {
             // The work goes on when nobody reads its status any more; its summary will tell.
             Look::Status(_) => drop(self.output.message("status", &standing.status())),
@@ -138,6 +158,7 @@ fn bar(action: &'static str, unit: Unit) -> ProgressBar {
         unit,
         done: state.pos(),
         total: state.len(),
+        through: None,
         elapsed: state.elapsed(),
     };
     let style = ProgressStyle::with_template("{msg} {wide_bar:.cyan/blue} {standing}")
@@ -178,6 +199,7 @@ struct Standing {
     unit: Unit,
     done: u64,
     total: Option<u64>,
+    through: Option<Tick>,
     elapsed: Duration,
 }
 
@@ -190,6 +212,20 @@ struct Status {
     seconds: f64,
     rate: u64,
     seconds_left: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    through: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag_seconds: Option<u64>,
+}
+
+/// How far what is committed is behind the clock.
+fn lag_seconds(through: Tick) -> u64 {
+    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
+    now.saturating_sub(u64::from(through.seconds()))
+}
+
+fn behind(through: Tick) -> String {
+    format!("{} behind", human::duration(Duration::from_secs(lag_seconds(through))))
 }
 
 impl Standing {
@@ -220,7 +256,8 @@ impl Standing {
     }
 
     fn line(&self) -> String {
-        format!("{}: {}", self.action, self.counts())
+        let behind = self.through.map(|through| format!(", {}", behind(through)));
+        format!("{}: {}{}", self.action, self.counts(), behind.unwrap_or_default())
     }
 
     fn status(&self) -> Status {
@@ -232,6 +269,8 @@ impl Standing {
             seconds: self.elapsed.as_secs_f64(),
             rate: self.rate(),
             seconds_left: self.seconds_left(),
+            through: self.through.map(|through| through.to_string()),
+            lag_seconds: self.through.map(lag_seconds),
         }
     }
 }
@@ -244,7 +283,7 @@ mod tests {
 
     fn standing(total: Option<u64>) -> Standing {
         let elapsed = Duration::from_secs(20);
-        Standing { action: "backup", unit: Unit::Bytes, done: 20 << 20, total, elapsed }
+        Standing { action: "backup", unit: Unit::Bytes, done: 20 << 20, total, through: None, elapsed }
     }
 
     #[test]
