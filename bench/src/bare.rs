@@ -133,7 +133,7 @@ pub async fn update(client: &Client, seed: u64, documents: u64, from: u64, to: u
     finish(lanes).await
 }
 
-fn statement(seed: u64, documents: u64, number: u64) -> Bson {
+pub fn statement(seed: u64, documents: u64, number: u64) -> Bson {
     let mut chance = crate::chance::Chance::of(!seed, number);
     let id = i64::try_from(chance.bits() % documents).expect("a remainder of a small number");
     let change = doc! {
@@ -152,6 +152,14 @@ pub async fn newest_tick(client: &Client) -> Result<Timestamp> {
     let hello = client.database("admin").run_command(doc! { "hello": 1 }).await?;
     let written = hello.get_document("lastWrite")?.get_document("opTime")?;
     written.get_timestamp("ts").context("the server's hello has no lastWrite.opTime.ts")
+}
+
+/// Waits until the server has written out what was done to it: what it does afterwards is done for whoever is measured.
+/// Else it goes on for seconds, on the processors that are measured, and some runs pay for what was loaded or damaged
+/// before them and others do not.
+pub async fn settle(client: &Client) -> Result<()> {
+    client.database("admin").run_command(doc! { "fsync": 1 }).await?;
+    Ok(())
 }
 
 /// Damages 1 % of the orders, spread evenly: every 200th is changed, and every 200th deleted. Returns both counts.

@@ -12,7 +12,7 @@
 //! would run it, and its resident memory is watched. Pairs are repeated and the median counts.
 //!
 //! `stages` holds one file for each data set that is set up: `whole` for the standard one, `hot` for the small and
-//! often updated one, `large` for memory on 5 GB.
+//! often updated one, `beside` for the standard one while others write to it, `large` for memory on 5 GB.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
 
 mod bare;
@@ -23,6 +23,7 @@ mod program;
 mod report;
 mod stages;
 mod words;
+mod writers;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -54,6 +55,9 @@ async fn main() -> Result<ExitCode> {
     }
     if bench.options.wants_any(&[Measure::Updates, Measure::Capture]) {
         stages::hot::run(&bench, &mut report).await?;
+    }
+    if bench.options.wants(Measure::Beside) && bench.program.is_some() {
+        stages::beside::run(&bench, &mut report).await?;
     }
     if bench.options.large && bench.options.wants(Measure::Memory) && bench.program.is_some() {
         stages::large::run(&bench, &self::inputs("large")?, &mut report).await?;

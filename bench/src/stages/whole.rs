@@ -26,6 +26,7 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     println!("loading the source");
     bare::insert(&client, &held).await?;
     bare::build_indexes(&client).await?;
+    bare::settle(&client).await?;
 
     let home = backup(bench, &source, &client, &held, report).await?;
     let Some((home, at)) = restorable(home, bench, report) else {
@@ -218,6 +219,7 @@ async fn in_place(bench: &Bench, home: &Backstay, at: &str, client: &Client, rep
         let (changed, deleted) = bare::damage(client).await?;
         let capture = program::timed(home, &["capture", "shop", "--until", "now", "--json"])?;
         report.add_peak(NAME, "capture", capture.peak_kib);
+        bare::settle(client).await?;
         let timed = program::timed_restore(home, &["--at", at, "--in-place"])?;
         let plan = &timed.summary["plan"];
         let planned = (plan["replace"].as_u64(), plan["insert"].as_u64());

@@ -1,0 +1,97 @@
+//! Writers of the source's own: updates at a fixed rate, whatever the server does, and how long each command took.
+//!
+//! ```text
+//!   schedule   |----|----|----|----|----      a command of 50 updates every 5 ms
+//!   latency    from when a command was due to its answer: one that waits for others counts its waiting
+//! ```
+//!
+//! Commands have the server's default write concern, as a person's have.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use bson::{Bson, Timestamp, doc};
+use mongodb::Client;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::bare::{self, COLLECTION, DATABASE};
+
+/// Updates in a second.
+pub const RATE: u64 = 10_000;
+/// So many commands wait for an answer only when the server falls behind for good: some ten seconds.
+const TOO_MANY: usize = 2000;
+/// Updates in one command.
+const STATEMENTS: u64 = 50;
+
+/// A command that was answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    /// From when it was due to its answer.
+    pub latency: Duration,
+    /// When the answer came.
+    pub at: Instant,
+    /// The cluster time at which its updates are visible, at the latest.
+    pub tick: Timestamp,
+}
+
+/// Writers at work.
+pub struct Writers {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<Vec<Answered>>>,
+}
+
+impl Writers {
+    /// Starts to update the orders below `documents`; `lane` makes the updates other ones.
+    pub fn start(client: &Client, seed: u64, documents: u64, lane: u64) -> Writers {
+        let (stop, mut stopped) = oneshot::channel();
+        let client = client.clone();
+        let task = tokio::spawn(async move {
+            let every = Duration::from_micros(1_000_000 * STATEMENTS / RATE);
+            let mut due = tokio::time::interval(every);
+            let mut commands = JoinSet::new();
+            let mut answered = Vec::new();
+            for number in 0_u64.. {
+                let due = tokio::select! {
+                    due = due.tick() => due.into_std(),
+                    _ = &mut stopped => break,
+                };
+                commands.spawn(command(client.clone(), seed ^ lane << 40, documents, number * STATEMENTS, due));
+                while let Some(done) = commands.try_join_next() {
+                    answered.push(done??);
+                }
+                ensure!(commands.len() < TOO_MANY, "the server does not bear {RATE} updates a second here");
+            }
+            while let Some(done) = commands.join_next().await {
+                answered.push(done??);
+            }
+            Ok(answered)
+        });
+        Writers { stop, task }
+    }
+
+    /// Stops them; every command that was answered.
+    pub async fn stop(self) -> Result<Vec<Answered>> {
+        // Gone already when a command failed, which the task then tells.
+        let _ = self.stop.send(());
+        self.task.await?
+    }
+}
+
+async fn command(client: Client, seed: u64, documents: u64, from: u64, due: Instant) -> Result<Answered> {
+    let statements: Vec<Bson> =
+        (from..from + STATEMENTS).map(|number| bare::statement(seed, documents, number)).collect();
+    let command = doc! { "update": COLLECTION, "updates": statements, "ordered": false };
+    let answer = client.database(DATABASE).run_command(command).await?;
+    let at = Instant::now();
+    let tick = answer.get_timestamp("operationTime").context("an answer without operationTime")?;
+    Ok(Answered { latency: at - due, at, tick })
+}
+
+/// The value below which 99 in a hundred lie, in milliseconds.
+pub fn p99_ms(durations: impl Iterator<Item = Duration>) -> f64 {
+    let mut sorted: Vec<Duration> = durations.collect();
+    sorted.sort();
+    let place = sorted.len().saturating_sub(1) * 99 / 100;
+    sorted.get(place).map_or(f64::NAN, |duration| duration.as_secs_f64() * 1000.0)
+}
