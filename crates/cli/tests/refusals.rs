@@ -229,6 +229,10 @@ fn indexes_that_cannot_hold_what_comes_back_are_named() {
             (doc! { "name": "i", "key": { "text": "text" } }, vec!["6"]),
             (doc! { "name": "i", "key": { "tags": "hashed" } }, vec!["7", "8"]),
             (doc! { "name": "i", "key": { "tags": 1, "more": -1 } }, vec!["7"]),
+            (
+                doc! { "name": "i", "key": { "tags": "hashed" }, "partialFilterExpression": { "language": "none" } },
+                vec!["8"],
+            ),
         ] {
             desk.index(index.clone()).await;
             let found = desk.refused(&[]).await;

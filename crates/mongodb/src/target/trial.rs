@@ -109,9 +109,18 @@ impl Trial for CollectionTrial {
         for (rule, check) in self.checks.iter().enumerate() {
             match check {
                 Check::Unique(_) => {}
-                Check::Bytes(holds) => {
-                    let out = records.iter().enumerate().filter(|(_, record)| !holds(record.image));
-                    refused.extend(out.map(|(place, _)| (place, rule)));
+                Check::Bytes(holds, partial) => {
+                    let out: Vec<&Tried<'_>> = records.iter().filter(|record| !holds(record.image)).collect();
+                    let within: Option<HashSet<Vec<u8>>> = match partial {
+                        Some(condition) => {
+                            let images: Vec<&[u8]> = out.iter().map(|record| record.image).collect();
+                            Some(self.matching(&images, condition, None).await?.into_iter().collect())
+                        }
+                        None => None,
+                    };
+                    let out = out.into_iter().map(|record| record.id);
+                    let out = out.filter(|id| within.as_ref().is_none_or(|within| within.contains(*id)));
+                    refused.extend(out.filter_map(|id| Some((*places.get(id)?, rule))));
                 }
                 Check::Condition(condition) => {
                     let images: Vec<&[u8]> = records.iter().map(|record| record.image).collect();

@@ -20,10 +20,21 @@ use crate::target::keys::{Keys, Path, keys, path};
 /// How one rule is checked.
 pub(super) enum Check {
     Unique(Unique),
-    /// By the bytes of a record: whether it is accepted.
-    Bytes(Box<dyn Fn(&[u8]) -> bool + Send + Sync>),
+    /// By the bytes of a record: whether it is accepted. Only records that meet the condition are in the index.
+    Bytes(Box<dyn Fn(&[u8]) -> bool + Send + Sync>, Option<Document>),
     /// By the server: what meets the condition is refused.
     Condition(Document),
+}
+
+impl Check {
+    /// The same of a partial index.
+    fn within(self, partial: Document) -> Check {
+        match self {
+            Check::Bytes(holds, _) => Check::Bytes(holds, Some(partial)),
+            Check::Condition(condition) => Check::Condition(doc! { "$and": [partial, condition] }),
+            unique @ Check::Unique(_) => unique,
+        }
+    }
 }
 
 /// A unique index.
@@ -88,7 +99,10 @@ pub(super) fn between(collection: &str, then: &[u8], live: &[u8], whole: bool) -
         if known.is_some() {
             continue;
         }
-        if let Some((what, check)) = unindexable(index, &paths)? {
+        if let Some((what, mut check)) = unindexable(index, &paths)? {
+            if let Some(within) = found.get(&b"partialFilterExpression"[..]).and_then(document) {
+                check = check.within(within);
+            }
             rules.push((rule(RuleKind::Index, format!("the index {name}, which {what}"), true), check));
         }
     }
@@ -165,11 +179,11 @@ fn unindexable(index: &[u8], paths: &[(String, Option<String>)]) -> Result<Optio
     if !hashed.is_empty() {
         let hashed: Vec<Path> = hashed.iter().map(|field| path(field)).collect();
         let holds = move |record: &[u8]| !hashed.iter().any(|path| meets_array(path, record));
-        return Ok(Some(("cannot hold arrays", Check::Bytes(Box::new(holds)))));
+        return Ok(Some(("cannot hold arrays", Check::Bytes(Box::new(holds), None))));
     }
     if plain.len() > 1 {
         let holds = move |record: &[u8]| keys(&plain, false, record) != Keys::Parallel;
-        return Ok(Some(("cannot hold arrays in more than one of its fields", Check::Bytes(Box::new(holds)))));
+        return Ok(Some(("cannot hold arrays in more than one of its fields", Check::Bytes(Box::new(holds), None))));
     }
     Ok(None)
 }
