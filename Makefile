@@ -10,10 +10,10 @@ BENCH ?= --large
 # Executions of each target.
 export FUZZ_RUNS ?= 10000000
 
-.PHONY: help demo test bench soak fuzz lint
+.PHONY: help demo test versions bench soak fuzz lint
 
 help: ## this list (the default)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  builds go to $(CARGO_TARGET_DIR)"
 
 demo: ## rescue one tenant of a real MongoDB, step by step, in under 3 minutes
@@ -26,6 +26,13 @@ test: ## all tests, against real servers
 	scripts/fetch-servers
 	cargo test --workspace --doc --quiet
 	$(RUN_TESTS) --workspace
+
+# The releases that scripts/fetch-servers has beside the one that `make test` runs; see docs/reference/versions.md.
+versions: ## the tests of the program and of the MongoDB adapter, against other releases of MongoDB
+	scripts/fetch-servers versions
+	set -e; for mongod in .servers/versions/*/bin/mongod; do \
+	    echo "== $$mongod"; BACKSTAY_REQUIRE_SERVERS=1 BACKSTAY_MONGOD=$$PWD/$$mongod $(RUN_TESTS) -p backstay-cli -p backstay-mongodb; \
+	done
 
 bench: ## time and memory against the bare driver, on 1,000,000 documents and on 5 GB (BENCH="--quick" for less)
 	scripts/fetch-servers mongodb seaweedfs

@@ -223,6 +223,10 @@ async fn first_backup(
     }
     let lanes = options.parallel.clamp(1, work.len().max(1));
     job.run(&namespaces, work, from, &mut clock, lanes).await?;
+    if !source.capabilities().snapshot_scans {
+        // All was read as it is now: the base is consistent from no earlier tick on.
+        clock.renew(source, world.as_ref()).await?;
+    }
     crash_point("backup.scanned");
     let mut report = job.report;
 

@@ -2,6 +2,8 @@
 
 use backstay_model::Tick;
 
+use crate::restore::{Refusal, sentences};
+
 /// The result of a verb.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -50,6 +52,12 @@ pub enum Error {
         first: String,
         /// Why it did not.
         why: String,
+    },
+    /// Something of what would be written would be refused, and the policy is to stop. Nothing was written.
+    #[error("nothing was written, because not all of it would be accepted today: {}", sentences(refusals))]
+    Refused {
+        /// What would be refused, and by what.
+        refusals: Vec<Refusal>,
     },
     /// A namespace that removes its oldest records has no room for those that would come back.
     #[error("nothing was written to {namespace}: {why}")]

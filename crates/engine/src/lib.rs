@@ -39,8 +39,8 @@ pub use monitor::{Monitor, Phase, Status};
 pub use pace::{ClosedFor, Pace, Paced};
 pub use proof::{Proof, ProofScope};
 pub use restore::{
-    ConflictPolicy, Destination, NamespacePlan, Plan, Rename, Renaming, RestoreReport, RestoreRequest, WrongNames,
-    restore,
+    ConflictPolicy, Destination, NamespacePlan, Plan, Refusal, RefusalKind, RefusedRecord, Rename, Renaming,
+    RestoreReport, RestoreRequest, WrongNames, restore,
 };
 pub use scope::{NamePattern, Scope};
 pub use undo::{UndoConflict, UndoReport, UndoRequest, undo};

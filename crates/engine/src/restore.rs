@@ -4,7 +4,7 @@
 //!   resolve T ─ pin ─┬─ the namespace is missing in the target ─▶ fresh: create, insert at full speed, index
 //!                    ├─ the source itself, every change since T known ─▶ rewind: only records with a change since T
 //!                    └─ anything else ─▶ compare: walk both states side by side
-//!   then: read back, digest, compare with the archive's digest
+//!   before: what would be refused, if anything; after: read back, digest, compare with the archive's digest
 //! ```
 //!
 //! All three write only what differs, so that running a restore again finishes it, or finds nothing to do. A preview
@@ -27,8 +27,10 @@ use crate::proof::{LiveScope, read_back};
 use crate::{Error, Monitor, Phase, Proof, ProofScope, Result, Scope};
 
 pub(crate) mod ahead;
+mod among;
 pub(crate) mod changed;
 mod compare;
+mod foresee;
 mod fresh;
 mod hidden;
 mod meant;
@@ -40,6 +42,8 @@ pub(crate) mod room;
 mod waiting;
 pub(crate) mod writer;
 
+pub(crate) use foresee::sentences;
+pub use foresee::{Refusal, RefusalKind, RefusedRecord};
 pub use names::{Rename, Renaming, WrongNames};
 pub use plan::{NamespacePlan, Plan, RestoreReport};
 use writer::Writer;
@@ -196,6 +200,7 @@ pub async fn restore(
         undoes: None,
     };
     names::check(&request.destination, &run.namespaces)?;
+    job.foresee(&definitions).await?;
     let is_part = !request.scope.is_whole() && run.namespaces.iter().any(|namespace| !namespace.create);
     if !request.preview && is_part {
         job.unfinished = unfinished(vault, &run.target).await?;

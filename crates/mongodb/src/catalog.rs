@@ -31,6 +31,8 @@ const ELECTIONS: u32 = 5;
 /// How often a collection may be given another name while it is described.
 const RENAMES: u32 = 20;
 
+/// What the buckets of a time series are called, before the name of the series.
+pub(crate) const BUCKETS: &str = "system.buckets.";
 /// An empty document.
 const NO_OPTIONS: [u8; 5] = [5, 0, 0, 0, 0];
 
@@ -86,7 +88,7 @@ impl Listed {
         }
         let own = self.collection.starts_with("system.")
             && !(matches!(self.collection.as_str(), "system.views" | "system.js")
-                || self.collection.starts_with("system.buckets."));
+                || self.collection.starts_with(BUCKETS));
         is_collection && !own
     }
 }

@@ -22,6 +22,9 @@ const SELECTION_LIMIT: Duration = Duration::from_secs(10);
 const ASKED_AGAIN: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
+/// The wire version of MongoDB 5.0, the first that reads as of an instant outside of transactions.
+const SHOWS_INSTANTS: i32 = 13;
+
 /// Which member to read from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ReadFrom {
@@ -41,6 +44,8 @@ pub(crate) struct Connection {
     /// The replica set's name.
     pub(crate) set: String,
     pub(crate) read: SelectionCriteria,
+    /// True when the server shows collections as of an instant outside of transactions.
+    pub(crate) shows_instants: bool,
     /// True when the URI asks for one server, whatever set it is in.
     direct: bool,
 }
@@ -67,7 +72,9 @@ impl Connection {
             }
             ReadFrom::Primary => ReadPreference::Primary,
         };
-        let connection = Connection { client, hosts, set, read: SelectionCriteria::ReadPreference(read), direct };
+        let shows_instants = hello.get_i32("maxWireVersion").is_ok_and(|version| version >= SHOWS_INSTANTS);
+        let read = SelectionCriteria::ReadPreference(read);
+        let connection = Connection { client, hosts, set, read, shows_instants, direct };
         connection.refuse_shards(&hello).await?;
         Ok(connection)
     }

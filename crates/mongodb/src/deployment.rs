@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use backstay_model::{IdRange, Interpreter, Protection, Tick};
 use backstay_source::{
     Capabilities, Error, Namespace, Position, RecordBatch, Records, Result, Room, Source, Start, Tail, Target,
-    Topology, UniqueValues, Write, WriteLatency, WriteMode, WriteReport,
+    Topology, Trial, UniqueValues, Write, WriteLatency, WriteMode, WriteReport,
 };
 
 use crate::checkup::Checkup;
@@ -103,7 +103,7 @@ impl Source for MongoDeployment {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { snapshot_scans: true, complete_feed: true }
+        Capabilities { snapshot_scans: self.connection.shows_instants, complete_feed: true }
     }
 
     async fn discover(&self) -> Result<Topology> {
@@ -201,6 +201,14 @@ impl Target for MongoDeployment {
         self.connection.room(name).await
     }
 
+    async fn obstacle(&self, name: &str, definition: &[u8]) -> Result<Option<String>> {
+        self.connection.obstacle(name, definition).await
+    }
+
+    async fn trial(&self, name: &str, then: &[u8], whole: bool) -> Result<Option<Box<dyn Trial>>> {
+        self.connection.trial(name, then, whole).await
+    }
+
     async fn unique_values(&self, name: &str) -> Result<UniqueValues> {
         self.connection.unique_values(name).await
     }
@@ -247,6 +255,7 @@ impl Connection {
             at: Some(at),
             collated: before.is_collated(),
             capped: before.is_capped(),
+            live: before.is_capped() || !self.shows_instants,
             average: namespace.bytes / namespace.records.max(1),
             read: self.read.clone(),
             filter: None,

@@ -164,6 +164,9 @@ impl Connection {
             waited += POLL;
             at = self.last_write("majorityOpTime").await?;
         }
+        if !self.shows_instants {
+            return Ok(at);
+        }
         let mut waited = Duration::ZERO;
         loop {
             match self.probe(at).await {

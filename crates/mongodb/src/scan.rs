@@ -12,7 +12,7 @@
 //! that ids ascend: an archive that believes in an order which is not there would lose records.
 //!
 //! **Capped collections.** The server refuses to read them as of an instant. They are read live, at the majority point and
-//! not before the instant that is wanted; without an order, in their natural one.
+//! not before the instant that is wanted; without an order, in their natural one. Before MongoDB 5.0 all are read live.
 //!
 //! A scan of everything may also go without an order: then the server walks its storage, and need not look each record up
 //! by way of the index.
@@ -66,6 +66,8 @@ pub(crate) struct Request {
     pub(crate) collated: bool,
     /// The collection is capped.
     pub(crate) capped: bool,
+    /// The server cannot show it as of an instant: it is read as it is, not before the instant.
+    pub(crate) live: bool,
     /// Average bytes of a document.
     pub(crate) average: u64,
     pub(crate) read: SelectionCriteria,
@@ -89,7 +91,7 @@ impl Request {
     fn find(&self) -> Document {
         let mut find = doc! { "find": &self.collection };
         let concern = match self.at {
-            Some(at) if self.capped => doc! { "level": "majority", "afterClusterTime": timestamp(at) },
+            Some(at) if self.live => doc! { "level": "majority", "afterClusterTime": timestamp(at) },
             Some(at) => doc! { "level": "snapshot", "atClusterTime": timestamp(at) },
             None => doc! { "level": "local" },
         };

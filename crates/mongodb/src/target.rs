@@ -8,6 +8,8 @@
 //!   guard     the same for records that one command cannot hold, or whose collection has a collation
 //!   exchange  writes that take each other's unique values, in one transaction
 //!   unique    which unique values a record takes up
+//!   keys      the keys that a record has in an index
+//!   trial     what today's indexes and validator would refuse, told without writing
 //!   views     a view's definition is a record of `system.views`, but only commands may change it
 //! ```
 //!
@@ -18,7 +20,9 @@ mod define;
 mod exchange;
 mod guard;
 mod insert;
+mod keys;
 mod read;
+mod trial;
 mod unique;
 mod views;
 mod write;

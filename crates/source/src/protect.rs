@@ -10,7 +10,8 @@ use crate::{EntryBatch, RecordBatch, Result};
 /// What the planner may promise for a source.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Capabilities {
-    /// Scans read one instant, whose tick is known.
+    /// Scans read one instant, whose tick is known. Otherwise all namespaces are read as those that are
+    /// [`NamespaceKind::Ordered`], see [`Source::scan`].
     pub snapshot_scans: bool,
     /// Every change is seen, in order, with its tick: any instant can be restored.
     pub complete_feed: bool,
@@ -116,7 +117,8 @@ pub trait Source: Send + Sync {
     async fn split(&self, namespace: &Namespace, bytes: u64) -> Result<Vec<IdRange>>;
 
     /// Reads the records of a range as of exactly `at`, in ascending order of id. Of a namespace that is
-    /// [`NamespaceKind::Ordered`], which a source may be unable to show as of an instant: each record as of some tick
+    /// [`NamespaceKind::Ordered`], which a source may be unable to show as of an instant, and of any where
+    /// [`Capabilities::snapshot_scans`] says so: each record as of some tick
     /// between `at` and the end of the reading, and none that was there all that time is left out.
     async fn scan(&self, namespace: &Namespace, range: &IdRange, at: Tick) -> Result<Box<dyn Records>>;
 

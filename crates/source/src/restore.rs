@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use backstay_model::IdRange;
 
-use crate::{Namespace, RecordBatch, Records, Result};
+use crate::{Namespace, RecordBatch, Records, Result, Trial};
 
 /// One write of a restore. `expected` is the whole current record that the plan saw; a guarded write takes effect only
 /// while the record still equals it.
@@ -112,6 +112,18 @@ pub trait Target: Send + Sync {
 
     /// How much more fits into the namespace `name`; `None` when it has no bound.
     async fn room(&self, _name: &str) -> Result<Option<Room>> {
+        Ok(None)
+    }
+
+    /// What keeps records from coming back under `name` whatever they are: something else stands there by that name, or it
+    /// keeps records of another shape. `definition` is that of the instant. Nothing is written.
+    async fn obstacle(&self, _name: &str, _definition: &[u8]) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Tries records against what the namespace `name` refuses today, when that may be more than it refused by its
+    /// definition `then`; `None` when it cannot be. With `whole` all its records come back, and no others stay.
+    async fn trial(&self, _name: &str, _then: &[u8], _whole: bool) -> Result<Option<Box<dyn Trial>>> {
         Ok(None)
     }
 

@@ -43,4 +43,4 @@ pub use object_storage::{Azurite, Keeping, SeaweedFs};
 pub use program::built_program;
 pub use random_server::RandomServer;
 pub use replica_set::{Options, ReplicaSet};
-pub use server::{Server, mongod, require_mongod};
+pub use server::{Server, mongod, require_mongod, require_mongod_since};

@@ -57,6 +57,7 @@ impl Default for Options {
 pub struct ReplicaSet {
     options: Options,
     program: PathBuf,
+    is_since_5: bool,
     members: Vec<Member>,
     /// Owns the members' folders; dropped after the members.
     folder: TempDir,
@@ -82,7 +83,8 @@ impl ReplicaSet {
         let members = (0..options.members)
             .map(|index| Member::new(folder.path(), index, options.doors))
             .collect::<Result<_>>()?;
-        let mut set = Self { options, program, members, folder };
+        let is_since_5 = server::release(&program).is_none_or(|release| release >= (5, 0));
+        let mut set = Self { options, program, is_since_5, members, folder };
         // The first start may choose another port when someone was faster; later ones keep theirs.
         for index in 0..set.members.len() {
             let mut tries = 0;
@@ -204,6 +206,7 @@ impl ReplicaSet {
     /// As [`ReplicaSet::start`].
     pub async fn start_member(&mut self, index: usize) -> Result<()> {
         let mut command = Command::new(&self.program);
+        let is_since_5 = self.is_since_5;
         let options = self.options.clone();
         let member = self.member(index)?;
         if member.process.is_some() {
@@ -214,9 +217,11 @@ impl ReplicaSet {
             .arg("--dbpath")
             .arg(&member.folder)
             .args(["--nounixsocket", "--wiredTigerCacheSizeGB", &options.cache_gb.to_string()])
-            .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
+            .args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
+        if is_since_5 {
             // How long a primary that is asked to stop hesitates; 15 s by default.
-            .args(["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]);
+            command.args(["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]);
+        }
         if let Some(megabytes) = options.oplog_mb {
             command.args(["--oplogSize", &megabytes.to_string()]);
         }

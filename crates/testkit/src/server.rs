@@ -99,6 +99,31 @@ pub fn require_mongod() -> Option<PathBuf> {
     Server::Mongod.require()
 }
 
+/// As [`require_mongod`], for a test of what came with a release of MongoDB: an older server is a reason to return at once,
+/// whatever the environment says.
+///
+/// # Panics
+/// As [`Server::require`].
+#[must_use]
+pub fn require_mongod_since(major: u32, minor: u32) -> Option<PathBuf> {
+    let path = require_mongod()?;
+    let (has_major, has_minor) = release(&path)?;
+    if (has_major, has_minor) >= (major, minor) {
+        return Some(path);
+    }
+    eprintln!("\n*** SKIPPED: MongoDB {has_major}.{has_minor} is older than {major}.{minor} ***\n");
+    None
+}
+
+/// The release of a `mongod`: the first two numbers of its version.
+pub(crate) fn release(mongod: &Path) -> Option<(u32, u32)> {
+    let said = std::process::Command::new(mongod).arg("--version").output().ok()?.stdout;
+    let said = String::from_utf8_lossy(&said);
+    let version = said.lines().find_map(|line| line.strip_prefix("db version v"))?;
+    let mut parts = version.split('.').map_while(|part| part.parse::<u32>().ok());
+    Some((parts.next()?, parts.next()?))
+}
+
 fn required() -> bool {
     let is = |name: &str, values: [&str; 2]| env::var(name).is_ok_and(|value| values.contains(&value.as_str()));
     is("CI", ["true", "1"]) || is("BACKSTAY_REQUIRE_SERVERS", ["true", "1"])

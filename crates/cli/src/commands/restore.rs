@@ -61,13 +61,16 @@ pub async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit, Failure>
     if args.preview {
         let report = place.run(context, args, &request, &installation).await?;
         report::print(context, args, &report, &place.location())?;
-        return Ok(Exit::Done);
+        return Ok(if is_refused(&report, request.on_conflict) { Exit::CheckFailed } else { Exit::Done });
     }
     if !args.yes {
         let preview = RestoreRequest { preview: true, ..request.clone() };
         if context.is_interactive() {
             let report = place.run(context, args, &preview, &installation).await?;
             report::print_plan(context, args, &report, &place.location())?;
+            if is_refused(&report, request.on_conflict) {
+                return Ok(Exit::CheckFailed);
+            }
             if report.plan.writes() == 0 {
                 context.output.text("nothing to do: everything stands as it did")?;
                 return Ok(Exit::Done);
@@ -112,6 +115,11 @@ pub async fn moment(vault: &Vault, time: &TimeSpec, context: &Context) -> Result
             })
         }
     }
+}
+
+/// True when the restore that was previewed would end before its first write.
+fn is_refused(report: &RestoreReport, on_conflict: ConflictPolicy) -> bool {
+    report.refusals.iter().any(|refusal| refusal.stops(on_conflict == ConflictPolicy::Skip))
 }
 
 /// Where data comes from and goes to.

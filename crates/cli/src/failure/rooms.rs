@@ -6,6 +6,7 @@
 //! | somebody else holds the lock, or was faster | 11 |
 //! | a key or a pass phrase is missing, wrong or shredded | 12 |
 //! | the instant is not covered | 16, and the nearest instants that are |
+//! | what would be written would be refused | 15 |
 //! | cancelled | 130 |
 //! | the configuration of a source cannot work | 2 |
 //! | anything else | 1 |
@@ -39,6 +40,9 @@ impl From<backstay_engine::Error> for Failure {
                 "what was written before stays and running it again goes on from there; --on-conflict skip leaves such \
                  records alone, --on-conflict overwrite writes over them",
             ),
+            Error::Refused { refusals } => {
+                Failure::new(Exit::CheckFailed, message).hint(refused(&refusals))
+            }
             Error::NoRoom { .. } => Failure::failed(message).hint(
                 "raise its cap first (collMod with cappedSize and cappedMax, from MongoDB 6.0 on), or restore it under \
                  another name with --into and --rename",
@@ -65,6 +69,22 @@ impl From<backstay_engine::Error> for Failure {
                 .hint("what was committed stays; run the same command again to go on"),
         }
     }
+}
+
+/// What can be done about refusals.
+fn refused(refusals: &[backstay_engine::Refusal]) -> String {
+    let mut removals: Vec<&str> =
+        refusals.iter().filter(|found| found.blocks).map(|found| found.removal.as_str()).collect();
+    removals.retain(|removal| !removal.is_empty());
+    removals.dedup();
+    let mut offers = vec!["restore it beside what is there, with --into and --rename".to_owned()];
+    if refusals.iter().all(|found| !found.stops(true)) {
+        offers.push("leave such records out with --on-conflict skip".to_owned());
+    }
+    if !removals.is_empty() {
+        offers.push(format!("take away first what refuses them ({})", removals.join("; ")));
+    }
+    format!("--preview names records; then {}", offers.join(", or "))
 }
 
 impl From<backstay_archive::Error> for Failure {

@@ -8,7 +8,7 @@ use backstay_model::{RecordBatch, crash_point};
 use crate::compare::{Comparison, Pair};
 use crate::monitor::Meter;
 use crate::proof::LiveScope;
-use crate::restore::room::Growth;
+use crate::restore::foresee::Foreseen;
 use crate::restore::writer::{OwnedWrite, Writer};
 use crate::restore::{Job, Plan};
 use crate::{Phase, Result};
@@ -59,11 +59,11 @@ impl Job<'_> {
         mut writer: Writer<'_>,
     ) -> Result<Plan> {
         if self.request.preview || writer.is_inserting_last() {
-            let mut growth = Growth::default();
+            let mut foreseen = Foreseen::default();
             let digest = self.archive_digest.clone();
-            let plan = self.walk_all(definition, name, scope, None, &mut growth).await?;
+            let plan = self.walk_all(definition, name, scope, None, &mut foreseen).await?;
             if writer.is_inserting_last() {
-                growth.check_room(self.target, name).await?;
+                foreseen.growth.check_room(self.target, name).await?;
             }
             if self.request.preview {
                 return Ok(plan);
@@ -71,8 +71,8 @@ impl Job<'_> {
             self.archive_digest = digest;
             self.left.clear();
         }
-        let mut growth = Growth::default();
-        let plan = self.walk_all(definition, name, scope, Some(&mut writer), &mut growth).await?;
+        let mut foreseen = Foreseen::default();
+        let plan = self.walk_all(definition, name, scope, Some(&mut writer), &mut foreseen).await?;
         let done = writer.finish(&|id| self.display_id(id)).await?;
         self.note_written(done);
         self.prove(name, scope).await?;
@@ -80,13 +80,13 @@ impl Job<'_> {
     }
 
     /// Walks both states, and with a writer writes what differs.
-    async fn walk_all(
+    pub(super) async fn walk_all(
         &mut self,
         definition: &Definition,
         name: &str,
         scope: &LiveScope,
         mut writer: Option<&mut Writer<'_>>,
-        growth: &mut Growth,
+        foreseen: &mut Foreseen,
     ) -> Result<Plan> {
         let mut plan = Plan::default();
         let mut meter = Meter::new(self.monitor, Phase::Compare, None);
@@ -117,11 +117,11 @@ impl Job<'_> {
                 }
                 if portion.bytes >= PORTION_LEN {
                     let portion = std::mem::take(&mut portion);
-                    self.write_portion(portion, &partition, name, &mut plan, writer.as_deref_mut(), growth).await?;
+                    self.write_portion(portion, &partition, name, &mut plan, writer.as_deref_mut(), foreseen).await?;
                 }
             }
             comparison.rest(&mut |pair| portion.take(pair));
-            self.write_portion(portion, &partition, name, &mut plan, writer.as_deref_mut(), growth).await?;
+            self.write_portion(portion, &partition, name, &mut plan, writer.as_deref_mut(), foreseen).await?;
         }
         Ok(plan)
     }
@@ -134,7 +134,7 @@ impl Job<'_> {
         name: &str,
         plan: &mut Plan,
         writer: Option<&mut Writer<'_>>,
-        growth: &mut Growth,
+        foreseen: &mut Foreseen,
     ) -> Result<()> {
         let Portion { mut writes, missing, extra, unchanged, .. } = portion;
         plan.unchanged += unchanged;
@@ -142,7 +142,7 @@ impl Job<'_> {
         self.plan_missing(&missing, name, plan, &mut writes).await?;
         self.plan_extra(partition, &extra, plan, &mut writes).await?;
         drop((missing, extra));
-        growth.add(&writes);
+        foreseen.add(&writes).await?;
         let Some(writer) = writer else { return Ok(()) };
         let done = writer.carry_out(writes, &|id| self.display_id(id)).await?;
         self.note_written(done);

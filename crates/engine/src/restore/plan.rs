@@ -4,6 +4,7 @@ use backstay_model::Tick;
 use serde::{Deserialize, Serialize};
 
 use crate::Proof;
+use crate::restore::Refusal;
 
 /// What a restore writes, or would write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -65,6 +66,8 @@ pub struct RestoreReport {
     pub undecided: u64,
     /// The proof; none for a preview.
     pub proof: Option<Proof>,
+    /// What would be refused, or was left out because it would be.
+    pub refusals: Vec<Refusal>,
     /// What an operator should know: things that were left alone, and why.
     pub notes: Vec<String>,
     /// How long it took, in milliseconds.

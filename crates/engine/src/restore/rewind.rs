@@ -13,7 +13,7 @@ use backstay_seal::Digest;
 use crate::monitor::Meter;
 use crate::proof::LiveScope;
 use crate::restore::changed::{Between, Changed, Chunk, FETCH};
-use crate::restore::room::Growth;
+use crate::restore::foresee::Foreseen;
 use crate::restore::writer::{OwnedWrite, Writer, Written};
 use crate::restore::{Job, Plan};
 use crate::{Phase, ProofScope, Result};
@@ -28,18 +28,18 @@ impl Job<'_> {
         mut writer: Writer<'_>,
     ) -> Result<Plan> {
         if self.request.preview || writer.is_inserting_last() {
-            let mut growth = Growth::default();
-            let plan = self.walk_changes(definition, name, scope, now, None, &mut growth).await?;
+            let mut foreseen = Foreseen::default();
+            let plan = self.walk_changes(definition, name, scope, now, None, &mut foreseen).await?;
             if writer.is_inserting_last() {
-                growth.check_room(self.target, name).await?;
+                foreseen.growth.check_room(self.target, name).await?;
             }
             if self.request.preview {
                 return Ok(plan);
             }
             self.left.clear();
         }
-        let mut growth = Growth::default();
-        let plan = self.walk_changes(definition, name, scope, now, Some(&mut writer), &mut growth).await?;
+        let mut foreseen = Foreseen::default();
+        let plan = self.walk_changes(definition, name, scope, now, Some(&mut writer), &mut foreseen).await?;
         let done = writer.finish(&|id| self.display_id(id)).await?;
         self.note_written(done);
         if self.request.proof == ProofScope::Full {
@@ -56,14 +56,14 @@ impl Job<'_> {
 
     /// Looks at every record with a change since T, and with a writer writes what differs. While one chunk of records is
     /// written, the next is fetched, and the one before is read back.
-    async fn walk_changes(
+    pub(super) async fn walk_changes(
         &mut self,
         definition: &Definition,
         name: &str,
         scope: &LiveScope,
         now: Tick,
         mut writer: Option<&mut Writer<'_>>,
-        growth: &mut Growth,
+        foreseen: &mut Foreseen,
     ) -> Result<Plan> {
         let mut plan = Plan::default();
         let mut meter = Meter::new(self.monitor, Phase::Compare, None);
@@ -78,7 +78,7 @@ impl Job<'_> {
             let writes = self.plan_chunk(&chunk, &live, scope, &mut plan);
             drop(live);
             meter.add(chunk.ids().len() as u64, 0);
-            growth.add(&writes);
+            foreseen.add(&writes).await?;
             let Some(writer) = writer.as_deref_mut() else {
                 at_hand = changed.next(self.target, name).await?;
                 continue;

@@ -10,13 +10,12 @@ use backstay_source::{Error, Result};
 use bson::{RawDocumentBuf, doc};
 
 use super::{majority, views};
-use crate::catalog::cut;
+use crate::catalog::{BUCKETS, cut};
 use crate::command::Command;
 use crate::connect::Connection;
 use crate::failure::translate;
 use crate::interpret::raw::{self, Element, kind, malformed};
 
-const BUCKETS: &str = "system.buckets.";
 /// The cap of a capped collection that is being filled. A cap that was lowered takes effect with the next insert: until
 /// then the collection holds more than it may, and so must what is restored.
 const WIDE: i64 = 1 << 49;
@@ -182,16 +181,24 @@ impl Connection {
     }
 }
 
+/// The fields in which a time series keeps the time and the origin of its records.
+pub(super) fn series_fields(definition: &[u8]) -> Result<Option<[Option<&[u8]>; 2]>> {
+    let options = fields(part(definition, b"options")?)?;
+    let Some(series) = options.get(&b"timeseries"[..]).and_then(Element::as_document) else { return Ok(None) };
+    let field = |name: &[u8]| -> Result<Option<&[u8]>> { Ok(raw::find(series, name)?.map(|field| field.value)) };
+    Ok(Some([field(b"timeField")?, field(b"metaField")?]))
+}
+
 fn is_capped(options: &BTreeMap<&[u8], Element<'_>>) -> bool {
     options.get(&b"capped"[..]).is_some_and(Element::is_true)
 }
 
-fn part<'a>(definition: &'a [u8], name: &[u8]) -> Result<&'a [u8]> {
+pub(super) fn part<'a>(definition: &'a [u8], name: &[u8]) -> Result<&'a [u8]> {
     let found = raw::find(definition, name)?.and_then(|part| part.as_document().or_else(|| part.as_array()));
     Ok(found.ok_or_else(|| malformed("definition", format!("it has no {}", String::from_utf8_lossy(name))))?)
 }
 
-fn fields(document: &[u8]) -> Result<BTreeMap<&[u8], Element<'_>>> {
+pub(super) fn fields(document: &[u8]) -> Result<BTreeMap<&[u8], Element<'_>>> {
     let mut fields = BTreeMap::new();
     for element in raw::elements(document)? {
         let element = element?;
@@ -200,7 +207,7 @@ fn fields(document: &[u8]) -> Result<BTreeMap<&[u8], Element<'_>>> {
     Ok(fields)
 }
 
-fn indexes(definition: &[u8]) -> Result<BTreeMap<String, &[u8]>> {
+pub(super) fn indexes(definition: &[u8]) -> Result<BTreeMap<String, &[u8]>> {
     let wrong = |why: &str| malformed("definition", why);
     let mut indexes = BTreeMap::new();
     for index in raw::elements(part(definition, b"indexes")?)? {
@@ -212,7 +219,7 @@ fn indexes(definition: &[u8]) -> Result<BTreeMap<String, &[u8]>> {
 }
 
 /// Numbers are compared by value: the server and its drivers do not agree on their types.
-fn same(a: &Element<'_>, b: &Element<'_>) -> bool {
+pub(super) fn same(a: &Element<'_>, b: &Element<'_>) -> bool {
     (a.kind, a.value) == (b.kind, b.value) || a.as_integer().is_some_and(|number| b.as_integer() == Some(number))
 }
 

@@ -54,6 +54,7 @@ impl Connection {
             at: None,
             collated: listed.is_collated(),
             capped: listed.is_capped(),
+            live: true,
             average: bytes / records.max(1),
             read: SelectionCriteria::ReadPreference(ReadPreference::Primary),
             filter,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use backstay_engine::{NamespacePlan, Plan, Proof, ProofScope, RestoreReport};
+use backstay_engine::{NamespacePlan, Plan, Proof, ProofScope, Refusal, RestoreReport};
 use serde::Serialize;
 
-use crate::args::RestoreArgs;
+use crate::args::{OnConflict, RestoreArgs};
 use crate::commands::Context;
 use crate::failure::Failure;
 use crate::output::{Align, count, duration, plain, table};
@@ -27,6 +27,8 @@ struct Summary<'a> {
     proof: Option<&'a Proof>,
     seconds: f64,
     namespaces: &'a [NamespacePlan],
+    /// What would be refused, by today's indexes and validators.
+    refusals: &'a [Refusal],
     notes: &'a [String],
 }
 
@@ -50,6 +52,7 @@ pub fn print(context: &Context, args: &RestoreArgs, report: &RestoreReport, targ
         proof: report.proof.as_ref(),
         seconds: elapsed.as_secs_f64(),
         namespaces: &report.namespaces,
+        refusals: &report.refusals,
         notes: &report.notes,
     };
     context.summary(&summary, || match &report.proof {
@@ -72,8 +75,33 @@ fn plan(context: &Context, args: &RestoreArgs, report: &RestoreReport, target: &
     let what = args.selection.describe();
     let mut text = format!("{} of {} as of {at}, {manner} {target}:\n", plain::line(&what), args.source);
     text.push_str(&namespaces(report));
+    text.push_str(&refusals(args, report));
     for note in &report.notes {
         text.push_str(&format!("\nnote: {}", plain::line(note)));
+    }
+    text
+}
+
+/// What would be refused, and what can be done about it.
+fn refusals(args: &RestoreArgs, report: &RestoreReport) -> String {
+    let skips = args.target.on_conflict == OnConflict::Skip;
+    let mut text = String::new();
+    for refusal in &report.refusals {
+        let head = match (refusal.blocks, refusal.stops(skips)) {
+            (_, true) => "refused",
+            (true, false) => "left out",
+            (false, false) => "accepted",
+        };
+        text.push_str(&format!("\n{head}: {}", plain::line(&refusal.sentence())));
+        if !refusal.removal.is_empty() {
+            text.push_str(&format!("\n  to take that rule away: {}", plain::line(&refusal.removal)));
+        }
+    }
+    if report.refusals.iter().any(|refusal| refusal.stops(skips)) {
+        text.push_str("\nas it is nothing would be written: take the rule away, restore beside it (--into, --rename)");
+        if !report.refusals.iter().any(|refusal| refusal.stops(true)) {
+            text.push_str(", or leave such records out (--on-conflict skip)");
+        }
     }
     text
 }

@@ -28,7 +28,8 @@ impl Definition {
         }
     }
 
-    /// `createIndexes` is a specification with the command's name before it; `commitIndexBuild` has a list of them.
+    /// `createIndexes` is a specification with the command's name before it, or has one as `spec`; `commitIndexBuild` has a
+    /// list of them.
     fn add_indexes(&mut self, o: &[u8]) -> Result<()> {
         if let Some(indexes) = raw::find(o, b"indexes")?.and_then(|indexes| indexes.as_array()) {
             for index in raw::elements(indexes)? {
@@ -36,6 +37,9 @@ impl Definition {
                 self.add_index(index.ok_or_else(|| malformed("commitIndexBuild", "an index is not a document"))?)?;
             }
             return Ok(());
+        }
+        if let Some(specification) = raw::find(o, b"spec")?.and_then(|spec| spec.as_document()) {
+            return self.add_index(specification);
         }
         let mut specification = Vec::with_capacity(o.len());
         let start = raw::open(&mut specification);

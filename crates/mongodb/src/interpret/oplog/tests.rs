@@ -9,6 +9,8 @@ use crate::interpret::MongoInterpreter;
 use crate::interpret::scope::Include;
 use crate::interpret::tenants::{Origin, Rule, Rules};
 
+mod releases;
+
 fn uuid_of(byte: u8) -> Bson {
     Bson::Binary(Binary { subtype: bson::spec::BinarySubtype::Uuid, bytes: vec![byte; 16] })
 }

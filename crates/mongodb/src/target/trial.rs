@@ -1,0 +1,236 @@
+//! Trying records against the indexes and the validator that a collection has today. Nothing is written.
+//!
+//! ```text
+//!   rules      the definition of today, less what the one as of the instant says as well
+//!   ask        the server evaluates a condition over records that it does not hold; and who holds a value
+//! ```
+//!
+//! What the bytes of a record tell is decided here (keys of unique indexes, arrays that an index cannot hold). The server is
+//! asked where its own rules decide: partial indexes, collations, validators, shapes on the sphere, and who holds a value now.
+
+mod ask;
+mod rules;
+
+use std::collections::{HashMap, HashSet};
+
+use async_trait::async_trait;
+use backstay_source::{Claim, Holders, RecordBatch, Result, Rule, Trial, Tried};
+use bson::RawDocument;
+
+use self::rules::{Check, Unique};
+use super::keys::{Keys, keys};
+use super::{define, views};
+use crate::catalog::{BUCKETS, Listed, cut};
+use crate::connect::Connection;
+use crate::interpret::id_of;
+
+/// Tries records of one collection.
+struct CollectionTrial {
+    connection: Connection,
+    database: String,
+    collection: String,
+    /// Texts compare by other rules than byte by byte where an index does not say otherwise.
+    collated: bool,
+    rules: Vec<Rule>,
+    /// One for each rule.
+    checks: Vec<Check>,
+}
+
+impl Connection {
+    /// See [`backstay_source::Target::trial`].
+    pub(crate) async fn trial(&self, name: &str, then: &[u8], whole: bool) -> Result<Option<Box<dyn Trial>>> {
+        if views::holds_views(name) {
+            return Ok(None);
+        }
+        let Some(listed) = self.listed(name).await? else { return Ok(None) };
+        let indexes = self.indexes(&listed.database, &listed.collection).await?.unwrap_or_default();
+        let live = listed.definition(&indexes)?;
+        let (rules, checks): (Vec<Rule>, Vec<Check>) =
+            rules::between(&listed.collection, then, &live, whole)?.into_iter().unzip();
+        if rules.is_empty() {
+            return Ok(None);
+        }
+        let collated = listed.is_collated();
+        let Listed { database, collection, .. } = listed;
+        let connection = self.clone();
+        Ok(Some(Box::new(CollectionTrial { connection, database, collection, collated, rules, checks })))
+    }
+
+    /// See [`backstay_source::Target::obstacle`].
+    pub(crate) async fn obstacle(&self, name: &str, then: &[u8]) -> Result<Option<String>> {
+        if views::holds_views(name) {
+            return Ok(None);
+        }
+        let (database, collection) = cut(name)?;
+        let kind = |listed: &Listed| listed.entry.get_str("type").unwrap_or("collection").to_owned();
+        let Some(series) = collection.strip_prefix(BUCKETS) else {
+            let other = self.listed(name).await?.map(|listed| kind(&listed)).filter(|kind| kind != "collection");
+            let words =
+                |kind: String| if kind == "timeseries" { "a time series".to_owned() } else { format!("a {kind}") };
+            return Ok(other.map(|kind| format!("{name} was a collection then, and is {} today", words(kind))));
+        };
+        let series = format!("{database}.{series}");
+        if let Some(other) = self.listed(&series).await?.map(|listed| kind(&listed)).filter(|kind| kind != "timeseries")
+        {
+            return Ok(Some(format!("{series} was a time series then, and is a {other} today")));
+        }
+        let Some(listed) = self.listed(name).await? else { return Ok(None) };
+        let live = listed.definition(&[])?;
+        let (was, is) = (define::series_fields(then)?, define::series_fields(&live)?);
+        Ok((was != is).then(|| {
+            format!("{series} was made anew since, and keeps time and origin of its records in other fields than then")
+        }))
+    }
+}
+
+impl CollectionTrial {
+    fn unique(&self, rule: usize) -> Option<&Unique> {
+        match self.checks.get(rule) {
+            Some(Check::Unique(unique)) => Some(unique),
+            _ => None,
+        }
+    }
+
+    /// The records' places by their ids.
+    fn places<'r>(records: &[Tried<'r>]) -> HashMap<&'r [u8], usize> {
+        records.iter().enumerate().map(|(place, record)| (record.id, place)).collect()
+    }
+}
+
+#[async_trait]
+impl Trial for CollectionTrial {
+    fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    async fn refused(&self, records: &[Tried<'_>]) -> Result<Vec<(usize, usize)>> {
+        let mut refused = Vec::new();
+        let places = CollectionTrial::places(records);
+        for (rule, check) in self.checks.iter().enumerate() {
+            match check {
+                Check::Unique(_) => {}
+                Check::Bytes(holds, partial) => {
+                    let out: Vec<&Tried<'_>> = records.iter().filter(|record| !holds(record.image)).collect();
+                    let within: Option<HashSet<Vec<u8>>> = match partial {
+                        Some(condition) => {
+                            let images: Vec<&[u8]> = out.iter().map(|record| record.image).collect();
+                            Some(self.matching(&images, condition, None).await?.into_iter().collect())
+                        }
+                        None => None,
+                    };
+                    let out = out.into_iter().map(|record| record.id);
+                    let out = out.filter(|id| within.as_ref().is_none_or(|within| within.contains(*id)));
+                    refused.extend(out.filter_map(|id| Some((*places.get(id)?, rule))));
+                }
+                Check::Condition(condition) => {
+                    let images: Vec<&[u8]> = records.iter().map(|record| record.image).collect();
+                    for id in self.matching(&images, condition, None).await? {
+                        refused.extend(places.get(id.as_slice()).map(|place| (*place, rule)));
+                    }
+                }
+            }
+        }
+        refused.sort_unstable();
+        Ok(refused)
+    }
+
+    async fn claims(&self, records: &[Tried<'_>]) -> Result<Vec<Claim>> {
+        let mut claims = Vec::new();
+        for (rule, unique) in (0..self.checks.len()).filter_map(|rule| Some((rule, self.unique(rule)?))) {
+            let partial = match &unique.partial {
+                None => None,
+                Some(condition) => {
+                    let images: Vec<&[u8]> = records.iter().map(|record| record.image).collect();
+                    let within = self.matching(&images, condition, Some(unique)).await?;
+                    Some(within.into_iter().collect::<HashSet<Vec<u8>>>())
+                }
+            };
+            let within = |record: &Tried<'_>| partial.as_ref().is_none_or(|within| within.contains(record.id));
+            for (place, record) in records.iter().enumerate().filter(|(_, record)| within(record)) {
+                let Keys::Told(values) = keys(&unique.paths, unique.sparse, record.image) else { continue };
+                // Whether what it is now stands in a partial index is not known.
+                let live = record.live.filter(|_| partial.is_none());
+                let live = match live.map(|live| keys(&unique.paths, unique.sparse, live)) {
+                    Some(Keys::Told(live)) => live,
+                    _ => Vec::new(),
+                };
+                claims.extend(values.into_iter().map(|value| {
+                    let held = live.binary_search(&value).is_ok();
+                    Claim { record: place, rule, value, held }
+                }));
+            }
+        }
+        Ok(claims)
+    }
+
+    async fn holders(&self, records: &[Tried<'_>], claims: &[Claim]) -> Result<Holders> {
+        let mut holders = Holders::default();
+        for (rule, unique) in (0..self.checks.len()).filter_map(|rule| Some((rule, self.unique(rule)?))) {
+            let asked: Vec<usize> = (0..claims.len())
+                .filter(|place| claims.get(*place).is_some_and(|claim| claim.rule == rule && !claim.held))
+                .collect();
+            for some in asked.chunks(ask::CLAIMS) {
+                let values: Vec<&[u8]> =
+                    some.iter().filter_map(|place| Some(claims.get(*place)?.value.as_slice())).collect();
+                let found = self.holding(unique, &values).await?;
+                if !unique.is_collated(self.collated) {
+                    take_holders(&mut holders, records, claims, some, unique, &found)?;
+                    continue;
+                }
+                // Which of them are equal by a collation only the server can say: one after the other.
+                if found.is_empty() {
+                    continue;
+                }
+                for place in some {
+                    let Some(claim) = claims.get(*place) else { continue };
+                    let found = self.holding(unique, &[&claim.value]).await?;
+                    let own = records.get(claim.record).map(|record| record.id);
+                    for (id, image) in found.iter().filter(|(id, _)| Some(*id) != own) {
+                        holders.held.push((*place, holders.records.len()));
+                        holders.records.push(id, image);
+                    }
+                }
+            }
+        }
+        Ok(holders)
+    }
+}
+
+/// Sorts out which of `found` has what is claimed: the server finds a member of an array with the array itself.
+fn take_holders(
+    holders: &mut Holders,
+    records: &[Tried<'_>],
+    claims: &[Claim],
+    asked: &[usize],
+    unique: &Unique,
+    found: &RecordBatch,
+) -> Result<()> {
+    let mut by_value: HashMap<&[u8], Vec<usize>> = HashMap::new();
+    for place in asked {
+        if let Some(claim) = claims.get(*place) {
+            by_value.entry(&claim.value).or_default().push(*place);
+        }
+    }
+    for (id, image) in found.iter() {
+        let Keys::Told(values) = keys(&unique.paths, unique.sparse, image) else { continue };
+        let number = holders.records.len();
+        let before = holders.held.len();
+        for place in values.iter().filter_map(|value| by_value.get(value.as_slice())).flatten() {
+            let own = claims.get(*place).and_then(|claim| records.get(claim.record)).map(|record| record.id);
+            if own != Some(id) {
+                holders.held.push((*place, number));
+            }
+        }
+        if holders.held.len() > before {
+            holders.records.push(id, image);
+        }
+    }
+    Ok(())
+}
+
+/// The memcomparable id of what the server sent.
+fn id(document: &RawDocument) -> Result<Vec<u8>> {
+    let mut id = Vec::new();
+    id_of(document.as_bytes(), &mut id)?;
+    Ok(id)
+}
