@@ -178,9 +178,9 @@ impl Check<'_> {
                 self.problem(uri.setting.clone(), format!("the URI does not begin with {}", schemes.join(" or ")));
             }
         }
-        let SourceSection { kind, include, tenants, pace, .. } = section;
+        let SourceSection { kind, include, tenants, feed, pace, .. } = section;
         let pace = PaceConfig::check(pace, |key, problem| self.problem(setting(&format!("pace.{key}")), problem));
-        Ok(Some(SourceConfig { name: name.to_owned(), kind, uri, include, tenants, pace }))
+        Ok(Some(SourceConfig { name: name.to_owned(), kind, uri, include, tenants, feed, pace }))
     }
 
     fn one_of<const N: usize>(&mut self, place: &str, origins: [Option<Origin>; N]) -> Option<Origin> {
