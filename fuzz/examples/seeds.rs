@@ -39,6 +39,9 @@ fn main() {
     for (number, entry) in entries().iter().enumerate() {
         write("oplog_entry", number, &[&[0][..], &one(entry)].concat());
     }
+    for (number, event) in events().iter().enumerate() {
+        write("stream_event", number, &[&[0][..], &one(event)].concat());
+    }
     let all: Vec<u8> = entries().iter().flat_map(|entry| [&[0][..], &one(entry)].concat()).collect();
     write("oplog_tail", 0, &all);
     for (number, (image, update)) in diffs().iter().enumerate() {
@@ -50,6 +53,43 @@ fn main() {
     for (number, answer) in ANSWERS.iter().enumerate() {
         write("store_answer", number, answer.as_bytes());
     }
+}
+
+/// Events of a change stream, as MongoDB 6.0.5 sends them.
+fn events() -> Vec<Document> {
+    let event = |kind: &str, more: Document| {
+        let ns = doc! { "db": "shop", "coll": "orders" };
+        let mut event = doc! { "_id": { "_data": "826B02459F000000052B0229296E04" }, "operationType": kind };
+        event.extend(doc! { "clusterTime": Timestamp { time: 9, increment: 1 }, "collectionUUID": uuid(7), "ns": ns });
+        event.extend(more);
+        event
+    };
+    let key = doc! { "_id": 1 };
+    let index = doc! { "v": 2, "key": { "a": 1 }, "name": "a_1" };
+    let mut view = event("create", doc! { "operationDescription": { "viewOn": "orders", "pipeline": [] } });
+    view.remove("collectionUUID");
+    let session = doc! { "lsid": { "id": uuid(1) }, "txnNumber": 3_i64 };
+    vec![
+        event("insert", doc! { "fullDocument": { "_id": 1, "tenant": "a" }, "documentKey": key.clone() }),
+        event("replace", doc! { "fullDocument": { "_id": 1, "tenant": "b" }, "documentKey": key.clone() }),
+        event(
+            "update",
+            doc! { "documentKey": key.clone(), "rawUpdateDescription": { "$v": 2, "diff": { "u": { "tenant": "c" } } } },
+        ),
+        event("delete", [session, doc! { "documentKey": key }].into_iter().flatten().collect()),
+        event("create", doc! { "operationDescription": { "capped": true, "size": 4096 } }),
+        event("createIndexes", doc! { "operationDescription": { "indexes": [index.clone()] } }),
+        event("dropIndexes", doc! { "operationDescription": { "indexes": [index] } }),
+        event("modify", doc! { "operationDescription": { "index": { "name": "a_1", "hidden": true } } }),
+        event(
+            "rename",
+            doc! { "operationDescription": { "to": { "db": "shop", "coll": "old" }, "dropTarget": uuid(8) } },
+        ),
+        event("drop", doc! {}),
+        event("dropDatabase", doc! {}),
+        event("invalidate", doc! {}),
+        view,
+    ]
 }
 
 fn raw(document: &Document) -> Vec<u8> {

@@ -78,6 +78,8 @@ targets! {
     oplog_entry => oplog::entry,
     /// Entries of the oplog as capture follows them.
     oplog_tail => oplog::tail,
+    /// An event of a change stream.
+    stream_event => oplog::event,
     /// The diffs of servers from 5.0 on, against a simple model.
     update_diff => update::diff,
     /// The paths of servers up to 4.4, against a simple model.

@@ -21,7 +21,7 @@ pub(crate) fn protection(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (include, tenants) = text.split_once("\n\n").unwrap_or((text, ""));
     let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
-    let read = Protection { include: lines(include), tenants: lines(tenants) };
+    let read = Protection { include: lines(include), tenants: lines(tenants), feed: String::new() };
     let rules = recorded::rules(&read);
     if let Ok(rules) = &rules {
         let written = recorded::protection(read.include.iter().map(String::as_str), rules);

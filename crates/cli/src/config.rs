@@ -80,6 +80,17 @@ impl Kind {
     }
 }
 
+/// How the changes of a database are followed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Feed {
+    /// By its log.
+    #[default]
+    Oplog,
+    /// By change streams, for whom the log is closed to.
+    ChangeStreams,
+}
+
 /// A protected database.
 #[derive(Debug)]
 pub struct SourceConfig {
@@ -93,6 +104,8 @@ pub struct SourceConfig {
     pub include: Vec<NamespacePattern>,
     /// Whose a record is; the first rule that matches decides.
     pub tenants: Vec<TenantRule>,
+    /// How its changes are followed.
+    pub feed: Feed,
     /// How fast it may be scanned, and when.
     pub pace: PaceConfig,
     /// How long changes may wait in memory before they are committed, in milliseconds.

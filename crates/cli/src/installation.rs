@@ -11,7 +11,7 @@ use backstay_model::{Interpreter, Protection, Tick, World};
 use backstay_mongodb::interpret::MongoInterpreter;
 use backstay_mongodb::interpret::protection::protection;
 use backstay_mongodb::interpret::tenants::{Origin, Rule};
-use backstay_mongodb::{MongoDeployment, Options, ReadFrom};
+use backstay_mongodb::{Feed, MongoDeployment, Options, ReadFrom};
 use backstay_seal::Keyring;
 use backstay_source::Source;
 use backstay_store::{Chance, Place, Store};
@@ -143,6 +143,7 @@ pub async fn connect(source: &SourceConfig, scratch: PathBuf) -> Result<MongoDep
         uri: source.uri.read()?.expose().to_owned(),
         include: source.include.iter().map(ToString::to_string).collect(),
         tenants: rules(source),
+        feed: feed(source),
         read: ReadFrom::default(),
         scratch: Some(scratch),
     };
@@ -157,6 +158,13 @@ pub async fn connect_target(uri: &Secret, source: &SourceConfig) -> Result<Mongo
     let (uri, tenants) = (uri.expose().to_owned(), rules(source));
     let options = Options { uri, tenants, read: ReadFrom::Primary, ..Options::default() };
     Ok(MongoDeployment::connect(options).await?)
+}
+
+fn feed(source: &SourceConfig) -> Feed {
+    match source.feed {
+        config::Feed::Oplog => Feed::Oplog,
+        config::Feed::ChangeStreams => Feed::ChangeStreams,
+    }
 }
 
 fn rules(source: &SourceConfig) -> Vec<Rule> {

@@ -75,6 +75,7 @@ mod tests {
             protection: Protection {
                 include: include.iter().map(|&text| text.to_owned()).collect(),
                 tenants: Vec::new(),
+                feed: String::new(),
             },
         };
         let gap = |after, resumes| Gap { after: t(after), resumes: Some(t(resumes)), cause: String::new() };

@@ -27,7 +27,7 @@ use self::base::BaseJob;
 use self::drift::DriftJob;
 use self::lane::Piece;
 use self::ranges::without;
-use crate::breaks::{open_gap, open_gap_before};
+use crate::breaks::{open_gap, open_gap_before, open_gap_unshown};
 use crate::capture::{CaptureOptions, Until, capture, capture_only, only_stream};
 use crate::monitor::Meter;
 use crate::protection::{fact, take_up};
@@ -142,6 +142,11 @@ async fn scan(
                     open_gap(vault, &only_stream(source).await?, wanted, oldest).await?;
                 }
             }
+            Err(Error::Source(SourceError::Unshown { after, why })) if left > 0 => {
+                if !first {
+                    open_gap_unshown(vault, &only_stream(source).await?, after, &why).await?;
+                }
+            }
             Err(Error::Unfollowable { at, cause }) if left > 0 => {
                 open_gap_before(vault, &only_stream(source).await?, at, &cause).await?;
             }
@@ -244,10 +249,12 @@ async fn first_backup(
 }
 
 /// The scan to go on with, and from where the feed must be held for it.
-fn resumable(state: &VaultState, oldest: Tick) -> Option<([u8; 16], Tick)> {
+fn resumable(state: &VaultState, oldest: Option<Tick>) -> Option<([u8; 16], Tick)> {
     if state.open_gap().is_some() {
         return None;
     }
+    // Where the source does not tell, what was begun may have a hole behind it.
+    let oldest = oldest?;
     state.running_scans().find(|scan| scan.from >= oldest).map(|scan| (scan.id, scan.from))
 }
 

@@ -84,6 +84,12 @@ pub(crate) async fn open_gap(vault: &Vault, stream: &str, wanted: Tick, oldest: 
     commit_gap(vault, stream, Tick::MAX, &cause).await
 }
 
+/// Commits that the feed went on without showing what came after `after`.
+pub(crate) async fn open_gap_unshown(vault: &Vault, stream: &str, after: Tick, why: &str) -> Result<()> {
+    let cause = format!("the change feed could not show what came after {after}: {why}");
+    commit_gap(vault, stream, Tick::MAX, &cause).await
+}
+
 /// Commits that the feed cannot be followed past `at`. Not when another process has got past it meanwhile.
 pub(crate) async fn open_gap_before(vault: &Vault, stream: &str, at: Tick, cause: &str) -> Result<()> {
     commit_gap(vault, stream, at, cause).await

@@ -29,7 +29,7 @@ use backstay_source::{Source, Start, Tail};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::backup::scan_over_gap;
-use crate::breaks::{Passed, before, get_over, open_gap, open_gap_before};
+use crate::breaks::{Passed, before, get_over, open_gap, open_gap_before, open_gap_unshown};
 use crate::monitor::Meter;
 use crate::protection::take_up;
 use crate::{Error, Monitor, Phase, Result};
@@ -189,6 +189,10 @@ async fn follow(
             }
             Err(Error::Source(backstay_source::Error::RolledOver { wanted, oldest })) if close_gaps => {
                 open_gap(vault, &stream, wanted, oldest).await?;
+                report.gaps += 1;
+            }
+            Err(Error::Source(backstay_source::Error::Unshown { after, why })) if close_gaps => {
+                open_gap_unshown(vault, &stream, after, &why).await?;
                 report.gaps += 1;
             }
             Err(Error::Source(error @ backstay_source::Error::Unavailable { .. })) => {

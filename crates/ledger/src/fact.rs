@@ -205,6 +205,9 @@ pub enum Fact {
         /// The tenant rules, in their order.
         #[n(2)]
         tenants: Vec<String>,
+        /// How changes are followed; none for the adapter's first way.
+        #[n(3)]
+        feed: Option<String>,
     },
     /// From here on one process alone follows a stream: commits under an older claim are refused.
     #[n(16)]

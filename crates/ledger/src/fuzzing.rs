@@ -135,7 +135,12 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
         Fact::GapOpened { after: at(100), cause: "rolled over".to_owned() },
         Fact::GapClosed { resumes: at(110) },
         Fact::DriftFound { scan: [0xAA; 16], at: at(95), records: 3 },
-        Fact::Protected { from: at(110), include: vec!["shop.*".to_owned()], tenants: vec!["{}".to_owned()] },
+        Fact::Protected {
+            from: at(110),
+            include: vec!["shop.*".to_owned()],
+            tenants: vec!["{}".to_owned()],
+            feed: Some("f".to_owned()),
+        },
         Fact::StreamClaimed { stream: stream(), epoch: 1, holder },
         Fact::UnderClaim { stream: stream(), epoch: 1 },
         Fact::StreamReleased { stream: stream(), epoch: 1 },

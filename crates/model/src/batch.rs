@@ -103,7 +103,7 @@ pub struct EntryBatch {
     /// Where a new reader must start to see everything after `through`: at or before it when a transaction is open.
     pub resume: Tick,
     /// The next batch begins with more of the last entry's tick, and ends with it or continues. Nothing of that tick may
-    /// count before all of it has come.
+    /// count before all of it has come. While nothing comes, a batch is empty and continues as well.
     pub continues: bool,
 }
 

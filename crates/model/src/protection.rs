@@ -5,13 +5,15 @@
 
 use crate::Tick;
 
-/// What of a source is protected, and whose it is.
+/// What of a source is protected, whose it is, and how its changes are followed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Protection {
     /// Patterns of the namespaces that are protected, ascending; empty for all.
     pub include: Vec<String>,
     /// The tenant rules, in the order in which they are tried.
     pub tenants: Vec<String>,
+    /// Which of the adapter's ways to follow changes is used; empty for its first.
+    pub feed: String,
 }
 
 impl Protection {
@@ -27,6 +29,12 @@ impl Protection {
         }
         if self.tenants != before.tenants {
             parts.push("the tenant rules changed".to_owned());
+        }
+        if self.feed != before.feed {
+            parts.push(match self.feed.as_str() {
+                "" => format!("changes are no longer followed by {}", before.feed),
+                feed => format!("changes are followed by {feed} now"),
+            });
         }
         (!parts.is_empty()).then(|| parts.join("; "))
     }
@@ -50,11 +58,15 @@ mod tests {
         let of = |include: &[&str], tenants: &[&str]| Protection {
             include: include.iter().map(|&text| text.to_owned()).collect(),
             tenants: tenants.iter().map(|&text| text.to_owned()).collect(),
+            feed: String::new(),
         };
         assert_eq!(of(&["a.*"], &["t"]).change_since(&of(&["a.*"], &["t"])), None);
         let widened = of(&["a.*", "b.*"], &["u"]).change_since(&of(&["a.*"], &["t"]));
         assert_eq!(widened.as_deref(), Some("include was a.*, and is a.*, b.* now; the tenant rules changed"));
         let all = of(&[], &[]).change_since(&of(&["a.*"], &[]));
         assert_eq!(all.as_deref(), Some("include was a.*, and is everything now"));
+        let other = Protection { feed: "change-streams".to_owned(), ..of(&["a.*"], &[]) };
+        let followed = other.change_since(&of(&["a.*"], &[]));
+        assert_eq!(followed.as_deref(), Some("changes are followed by change-streams now"));
     }
 }

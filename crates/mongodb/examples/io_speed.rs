@@ -62,7 +62,7 @@ async fn main() -> Result<()> {
     }
     parallel.print(bytes);
 
-    let oldest = deployment.position().await?.oldest;
+    let oldest = deployment.position().await?.oldest.expect("the oplog tells");
     let start = Start { resume: oldest, through: oldest };
     // Updates make small entries, where the price of each shows.
     let update = doc! { "update": "bare2", "updates": [{ "q": {}, "u": { "$inc": { "n": 1 } }, "multi": true }] };

@@ -19,7 +19,9 @@ use mongodb::options::SelectionCriteria;
 
 use crate::connect::{Connection, ask};
 use crate::failure::{code, translate, unexpected_reply};
+use crate::feed::Feed;
 use crate::interpret::definition;
+use crate::interpret::event::views_uuid;
 use crate::interpret::oplog::{self, is_internal};
 use crate::interpret::scope::{ROLES, USERS};
 
@@ -43,6 +45,7 @@ pub(crate) struct Listed {
     pub(crate) collection: String,
     /// The element of `listCollections`: `{name, type, options, info, idIndex}`.
     pub(crate) entry: RawDocumentBuf,
+    feed: Feed,
 }
 
 impl Listed {
@@ -56,12 +59,19 @@ impl Listed {
 
     /// The definition in the archive's form.
     pub(crate) fn definition(&self, indexes: &[RawDocumentBuf]) -> Result<Vec<u8>> {
+        if let Some(why) = self.feed.loses(&self.name()) {
+            return Ok(definition::lost(&self.name(), &self.uuid()?, why)?);
+        }
         let options = self.entry.get_document("options").map_or(&NO_OPTIONS[..], |options| options.as_bytes());
         let indexes = indexes.iter().map(|index| index.as_bytes());
         Ok(definition::build(&self.name(), &self.uuid()?, options, indexes)?)
     }
 
+    /// Its own, but for a collection that its feed knows by another.
     fn uuid(&self) -> Result<[u8; 16]> {
+        if self.feed == Feed::ChangeStreams && self.collection == "system.views" {
+            return Ok(views_uuid(&self.database));
+        }
         let info = self.entry.get_document("info").ok();
         let uuid = info.and_then(|info| info.get_binary("uuid").ok()).map(|binary| binary.bytes);
         let bytes: Option<[u8; 16]> = uuid.and_then(|bytes| bytes.try_into().ok());
@@ -172,7 +182,7 @@ impl Connection {
         let entries = self.collect(database, command).await.map_err(|error| translate(&what, &error))?;
         let listed = entries.into_iter().map(|entry| {
             let collection = entry.get_str("name").map_err(|_| unexpected_reply(&what, "name"))?.to_owned();
-            Ok(Listed { database: database.to_owned(), collection, entry })
+            Ok(Listed { database: database.to_owned(), collection, entry, feed: self.feed })
         });
         listed.collect()
     }
@@ -189,8 +199,16 @@ impl Connection {
     ) -> Result<Option<Namespace>> {
         for _ in 0..RENAMES {
             let (name, uuid) = (listed.name(), listed.uuid()?);
-            if let Some(indexes) = self.indexes(&listed.database, &listed.collection).await? {
-                let (bytes, records) = self.size(&listed.database, &listed.collection).await?;
+            // Nobody can make an index there, and listing those of a system collection takes a right of its own.
+            let indexes = match listed.collection.as_str() {
+                "system.views" => Some(Vec::new()),
+                collection => self.indexes(&listed.database, collection).await?,
+            };
+            if let Some(indexes) = indexes {
+                let (bytes, records) = match self.feed.loses(&name) {
+                    Some(_) => (0, 0),
+                    None => self.size(&listed.database, &listed.collection).await?,
+                };
                 let now = self.listed(&name).await?.filter(Listed::is_data);
                 if now.is_some_and(|now| now.uuid().is_ok_and(|now| now == uuid)) {
                     let (incarnation, definition) = (listed.incarnation()?, listed.definition(&indexes)?);

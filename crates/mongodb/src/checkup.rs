@@ -10,9 +10,13 @@ use bson::{Document, doc};
 
 use crate::connect::Connection;
 use crate::failure::unexpected_reply;
+use crate::feed::Feed;
 
 /// What a restore in place does to a database.
 const WRITING: [&str; 5] = ["insert", "update", "remove", "createCollection", "createIndex"];
+
+/// What following change streams needs on all databases.
+const FOLLOWING: [&str; 2] = ["find", "changeStream"];
 
 /// What was found out.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,6 +27,10 @@ pub struct Checkup {
     pub is_user: bool,
     /// What a restore in place needs and the credentials do not grant on any database, by the server's names.
     pub lacks_for_writing: Vec<String>,
+    /// What following change streams needs and the credentials do not grant; nothing where the oplog is followed.
+    pub lacks_for_following: Vec<String>,
+    /// What is useful beside that, and not granted: what for.
+    pub lacks_for_more: Vec<String>,
 }
 
 impl Connection {
@@ -36,11 +44,17 @@ impl Connection {
         let info = status.get_document("authInfo").map_err(|_| unexpected_reply(what, "authInfo"))?;
         let is_user = info.get_array("authenticatedUsers").is_ok_and(|users| !users.is_empty());
         let granted = granted(info);
+        let (needed, useful) = match self.feed == Feed::ChangeStreams && is_user {
+            true => following(info),
+            false => (Vec::new(), Vec::new()),
+        };
         let lacks = WRITING.iter().filter(|action| is_user && !granted.contains(**action));
         Ok(Checkup {
             clock_ms: clock.timestamp_millis(),
             is_user,
             lacks_for_writing: lacks.map(|action| (*action).to_owned()).collect(),
+            lacks_for_following: needed,
+            lacks_for_more: useful,
         })
     }
 }
@@ -60,6 +74,38 @@ fn granted(info: &Document) -> BTreeSet<&str> {
     granted
 }
 
+/// What is missing of what change streams need, and of what is useful beside it.
+fn following(info: &Document) -> (Vec<String>, Vec<String>) {
+    let privileges = info.get_array("authenticatedUserPrivileges").into_iter().flatten();
+    let (mut everywhere, mut views, mut cluster) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for privilege in privileges.filter_map(bson::Bson::as_document) {
+        let (Ok(resource), Ok(actions)) = (privilege.get_document("resource"), privilege.get_array("actions")) else {
+            continue;
+        };
+        let is = |field: &str| resource.get_bool(field).is_ok_and(|it| it);
+        let has = |field: &str, wanted: &str| resource.get_str(field).is_ok_and(|value| value == wanted);
+        let on = |collection: &str| has("db", "") && has("collection", collection);
+        let any = is("anyResource");
+        for (holds, to) in [
+            (any || on(""), &mut everywhere),
+            (any || on("system.views"), &mut views),
+            (any || is("cluster"), &mut cluster),
+        ] {
+            if holds {
+                to.extend(actions.iter().filter_map(bson::Bson::as_str));
+            }
+        }
+    }
+    let needed = FOLLOWING.iter().filter(|action| !everywhere.contains(**action));
+    let needed = needed.map(|action| format!("{action} on all databases")).collect();
+    let more = [
+        (views.contains("find"), "find on system.views of all databases, to back up views"),
+        (cluster.contains("replSetGetConfig"), "replSetGetConfig, to know the set by its id and not by its name"),
+        (cluster.contains("serverStatus"), "serverStatus, to know how far back changes reach and how long writes take"),
+    ];
+    (needed, more.into_iter().filter(|(granted, _)| !granted).map(|(_, what)| what.to_owned()).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +118,25 @@ mod tests {
             { "resource": { "cluster": true }, "actions": ["listDatabases"] },
         ] };
         assert_eq!(granted(&info).into_iter().collect::<Vec<_>>(), ["find", "insert"]);
+    }
+
+    #[test]
+    fn what_change_streams_need_is_told_from_what_is_useful() {
+        let info = doc! { "authenticatedUserPrivileges": [
+            { "resource": { "db": "", "collection": "" }, "actions": ["find", "changeStream"] },
+            { "resource": { "db": "", "collection": "system.views" }, "actions": ["find"] },
+            { "resource": { "cluster": true }, "actions": ["serverStatus"] },
+        ] };
+        let (needed, useful) = following(&info);
+        assert_eq!(needed, Vec::<String>::new());
+        assert!(matches!(&useful[..], [one] if one.starts_with("replSetGetConfig")), "{useful:?}");
+        let info = doc! { "authenticatedUserPrivileges": [
+            { "resource": { "db": "shop", "collection": "" }, "actions": ["find", "changeStream"] },
+        ] };
+        assert_eq!(following(&info).0, ["find on all databases", "changeStream on all databases"]);
+        let root = doc! { "authenticatedUserPrivileges": [
+            { "resource": { "anyResource": true }, "actions": ["find", "changeStream", "replSetGetConfig", "serverStatus"] },
+        ] };
+        assert_eq!(following(&root), (Vec::new(), Vec::new()));
     }
 }

@@ -13,6 +13,7 @@ use mongodb::error::ErrorKind;
 use mongodb::options::{ClientOptions, ReadPreference, ReadPreferenceOptions, SelectionCriteria, ServerAddress};
 
 use crate::failure::{translate, unexpected_reply};
+use crate::feed::Feed;
 
 /// How long to look for a usable server before giving up.
 const SELECTION_LIMIT: Duration = Duration::from_secs(10);
@@ -46,13 +47,15 @@ pub(crate) struct Connection {
     pub(crate) read: SelectionCriteria,
     /// True when the server shows collections as of an instant outside of transactions.
     pub(crate) shows_instants: bool,
+    /// How its changes are followed.
+    pub(crate) feed: Feed,
     /// True when the URI asks for one server, whatever set it is in.
     direct: bool,
 }
 
 impl Connection {
     /// Connects and checks that this is a replica set. See [`crate::MongoDeployment::connect`] for the errors.
-    pub(crate) async fn open(uri: &str, read: ReadFrom) -> Result<Connection> {
+    pub(crate) async fn open(uri: &str, read: ReadFrom, feed: Feed) -> Result<Connection> {
         let invalid = |error: mongodb::error::Error| Error::Configuration {
             what: "the MongoDB connection string".to_owned(),
             why: crate::failure::words(&error),
@@ -74,8 +77,9 @@ impl Connection {
         };
         let shows_instants = hello.get_i32("maxWireVersion").is_ok_and(|version| version >= SHOWS_INSTANTS);
         let read = SelectionCriteria::ReadPreference(read);
-        let connection = Connection { client, hosts, set, read, shows_instants, direct };
+        let connection = Connection { client, hosts, set, read, shows_instants, feed, direct };
         connection.refuse_shards(&hello).await?;
+        connection.check_feed().await?;
         Ok(connection)
     }
 
@@ -116,6 +120,23 @@ impl Connection {
     /// The primary's view of the replica set.
     pub(crate) async fn hello(&self) -> Result<Document> {
         hello(&self.client, &self.hosts).await
+    }
+
+    /// Change streams show what is needed of collections and updates from 6.0 on.
+    async fn check_feed(&self) -> Result<()> {
+        if self.feed == Feed::Oplog {
+            return Ok(());
+        }
+        let version = self.version().await?;
+        let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        if major.is_some_and(|major| major >= 6) {
+            return Ok(());
+        }
+        let why = format!(
+            "the server is MongoDB {version}, whose change streams show neither the collections that come and go nor \
+             updates as they were made; that takes 6.0 or later, or feed: oplog"
+        );
+        Err(Error::Configuration { what: format!("following {} by change streams", self.hosts), why })
     }
 
     async fn refuse_shards(&self, hello: &Document) -> Result<()> {
@@ -186,8 +207,8 @@ fn replica_set_name(hello: &Document, hosts: &str) -> Result<String> {
     let why = if hello.get_bool("isreplicaset").is_ok_and(|waiting| waiting) {
         "the replica set is not initiated yet: run rs.initiate() on it first"
     } else {
-        "this server stands alone and keeps no oplog: start it with --replSet NAME and run rs.initiate(), a set of \
-         one member is enough"
+        "this server stands alone: it keeps no oplog, shows no change stream and reads no snapshot. Stop it, start it with \
+         --replSet NAME, and run rs.initiate() on it once: a set of one member is enough, and it keeps its data"
     };
     Err(Error::Configuration { what, why: why.to_owned() })
 }

@@ -12,11 +12,12 @@ use backstay_source::{
 
 use crate::checkup::Checkup;
 use crate::connect::{Connection, ReadFrom};
+use crate::feed::Feed;
 use crate::interpret::scope::Include;
 use crate::interpret::tenants::{Rule, Rules};
 use crate::interpret::{MongoInterpreter, protection};
 use crate::scan::{Owner, Request, Scan};
-use crate::tail::OplogTail;
+use crate::tail::{EventTail, OplogTail};
 use crate::target::{holds_views, insertions};
 
 /// How to reach a deployment, and what of it is protected.
@@ -28,6 +29,8 @@ pub struct Options {
     pub include: Vec<String>,
     /// Whose records are whose; the first rule that matches wins.
     pub tenants: Vec<Rule>,
+    /// How changes are followed.
+    pub feed: Feed,
     /// Which member to read from.
     pub read: ReadFrom,
     /// The folder for transactions that are too large for memory while they are open, sealed and without a name; the
@@ -54,10 +57,11 @@ impl MongoDeployment {
     pub async fn connect(options: Options) -> Result<MongoDeployment> {
         let wrong = |why| Error::Configuration { what: "the MongoDB source".to_owned(), why };
         let protection = protection::protection(options.include.iter().map(String::as_str), &options.tenants);
+        let protection = Protection { feed: options.feed.recorded().to_owned(), ..protection };
         let include = Include::compile(options.include.iter().map(String::as_str)).map_err(wrong)?;
         let rules = Rules::compile(options.tenants).map_err(wrong)?;
         let interpreter = Arc::new(MongoInterpreter::new(include, rules));
-        let connection = Connection::open(&options.uri, options.read).await?;
+        let connection = Connection::open(&options.uri, options.read, options.feed).await?;
         let scratch = options.scratch.unwrap_or_else(std::env::temp_dir);
         Ok(MongoDeployment { connection, interpreter, protection, scratch })
     }
@@ -103,7 +107,7 @@ impl Source for MongoDeployment {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { snapshot_scans: self.connection.shows_instants, complete_feed: true }
+        Capabilities { snapshot_scans: self.connection.shows_instants, ..self.connection.feed.capabilities() }
     }
 
     async fn discover(&self) -> Result<Topology> {
@@ -132,16 +136,19 @@ impl Source for MongoDeployment {
     }
 
     async fn scan(&self, namespace: &Namespace, range: &IdRange, at: Tick) -> Result<Box<dyn Records>> {
-        Ok(Box::new(self.connection.scan_at(namespace, Some(range), at).await?))
+        self.connection.scan_at(namespace, Some(range), at).await
     }
 
     async fn scan_unordered(&self, namespace: &Namespace, at: Tick) -> Result<Box<dyn Records>> {
-        Ok(Box::new(self.connection.scan_at(namespace, None, at).await?))
+        self.connection.scan_at(namespace, None, at).await
     }
 
     async fn tail(&self, start: Start) -> Result<Box<dyn Tail>> {
         let (connection, interpreter) = (self.connection.clone(), Arc::clone(&self.interpreter));
-        Ok(Box::new(OplogTail::start(connection, interpreter, start, self.scratch.clone()).await?))
+        Ok(match connection.feed {
+            Feed::Oplog => Box::new(OplogTail::start(connection, interpreter, start, self.scratch.clone()).await?),
+            Feed::ChangeStreams => Box::new(EventTail::start(connection, interpreter, start).await?),
+        })
     }
 }
 
@@ -243,7 +250,10 @@ impl MongoDeployment {
 
 impl Connection {
     /// Opens a scan of `namespace` as of `at`: of a range in order, or of everything in any order.
-    async fn scan_at(&self, namespace: &Namespace, range: Option<&IdRange>, at: Tick) -> Result<Scan> {
+    async fn scan_at(&self, namespace: &Namespace, range: Option<&IdRange>, at: Tick) -> Result<Box<dyn Records>> {
+        if self.feed.loses(&namespace.name).is_some() {
+            return Ok(Box::new(Nothing));
+        }
         let changed = || Error::NamespaceChanged { name: namespace.name.clone() };
         let (database, collection) = crate::catalog::cut(&namespace.name)?;
         let before = self.listed(&namespace.name).await?.ok_or_else(changed)?;
@@ -267,7 +277,7 @@ impl Connection {
         if after.incarnation()? != namespace.incarnation {
             return Err(changed());
         }
-        Ok(scan)
+        Ok(Box::new(scan))
     }
 }
 

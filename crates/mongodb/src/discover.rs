@@ -16,7 +16,9 @@ use bson::{Document, RawDocumentBuf, Timestamp, doc};
 use mongodb::options::{ReadConcern, SelectionCriteria};
 
 use crate::connect::Connection;
-use crate::failure::{is_snapshot_gone, translate, unexpected_reply};
+use crate::failure::{is_snapshot_gone, oplog_closed, translate, unexpected_reply};
+use crate::feed::Feed;
+use crate::latency::UNWANTED;
 
 /// How long to wait until the newest write of this moment is held by a majority.
 const COMMIT_LIMIT: Duration = Duration::from_secs(10);
@@ -36,13 +38,18 @@ pub(crate) fn timestamp(tick: Tick) -> Timestamp {
 
 impl Connection {
     pub(crate) async fn discover(&self) -> Result<Topology> {
-        let build = self.command("admin", doc! { "buildInfo": 1 }, "asking for the server's version").await?;
-        let version = build.get_str("version").map_err(|_| unexpected_reply("asking for the version", "version"))?;
+        let version = self.version().await?;
         Ok(Topology {
             identity: self.identity().await?,
             product: format!("MongoDB {version}"),
             streams: vec![self.set.clone()],
         })
+    }
+
+    pub(crate) async fn version(&self) -> Result<String> {
+        let build = self.command("admin", doc! { "buildInfo": 1 }, "asking for the server's version").await?;
+        let version = build.get_str("version").map_err(|_| unexpected_reply("asking for the version", "version"))?;
+        Ok(version.to_owned())
     }
 
     /// The replica set's id, which members share and which survives elections, restarts and new hosts. Where the
@@ -69,7 +76,32 @@ impl Connection {
     }
 
     pub(crate) async fn position(&self) -> Result<Position> {
-        Ok(Position { oldest: self.oldest().await?, committed: self.last_write("majorityOpTime").await? })
+        let oldest = match self.feed {
+            Feed::Oplog => Some(self.oldest().await.map_err(oplog_closed)?),
+            Feed::ChangeStreams => self.told_oldest().await?,
+        };
+        Ok(Position { oldest, committed: self.committed().await? })
+    }
+
+    /// The newest write that cannot be lost any more.
+    pub(crate) async fn committed(&self) -> Result<Tick> {
+        self.last_write("majorityOpTime").await
+    }
+
+    /// The oldest entry of the primary's oplog by its own account, which does not ask for the right to read it.
+    pub(crate) async fn told_oldest(&self) -> Result<Option<Tick>> {
+        let mut command = doc! { "serverStatus": 1, "oplog": 1 };
+        for section in UNWANTED {
+            command.insert(section, 0);
+        }
+        match self.command("admin", command, "asking how far the oplog reaches back").await {
+            Ok(status) => {
+                let oplog = status.get_document("oplog").ok();
+                Ok(oplog.and_then(|oplog| oplog.get_timestamp("earliestOptime").ok()).map(tick))
+            }
+            Err(Error::Refused { .. } | Error::Denied { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The oldest entry of the oplog, on the member that reads go to.
@@ -149,7 +181,11 @@ impl Connection {
     async fn defines_after(&self, committed: Tick) -> Result<bool> {
         let oplog = self.client.database("local").collection::<RawDocumentBuf>("oplog.rs");
         let found = oplog.find_one(doc! { "ts": { "$gt": timestamp(committed) }, "op": "c" }).await;
-        Ok(found.map_err(|error| translate("reading the end of the oplog", &error))?.is_some())
+        match found.map_err(|error| translate("reading the end of the oplog", &error)) {
+            // Who may not look must expect it.
+            Err(Error::Denied { .. }) if self.feed == Feed::ChangeStreams => Ok(true),
+            found => Ok(found?.is_some()),
+        }
     }
 
     /// A tick that every write acknowledged before this call lies at or below, that a majority holds, and that a

@@ -66,6 +66,20 @@ pub(crate) fn translate(what: &str, error: &DriverError) -> Error {
     }
 }
 
+/// As it is, with the way around it where the oplog may not be read.
+pub(crate) fn oplog_closed(error: Error) -> Error {
+    match error {
+        Error::Denied { what, why } => Error::Denied {
+            what,
+            why: format!(
+                "{why}; where nobody may read the oplog, as in managed services, changes can be followed by change streams: \
+                 set feed: change-streams"
+            ),
+        },
+        other => other,
+    }
+}
+
 /// As [`translate`], for a read of the namespace `name` as of `at`.
 pub(crate) fn translate_scan(name: &str, at: Option<Tick>, error: &DriverError) -> Error {
     match (code(error), at) {

@@ -3,7 +3,8 @@
 //! ```text
 //!   interpreter   the whole, as the archive asks for it
 //!   oplog         what an oplog entry is, and which records it changes
-//!   update        an oplog entry's change applied to a record
+//!   event         the same as a change stream shows it
+//!   update        an entry's change applied to a record
 //!   definition    a collection's options and indexes, from the oplog or from the server's lists
 //!   scope         what is protected (patterns of names), and whose it is (tenants)
 //!   protection    the same as text, for the ledger
@@ -18,6 +19,7 @@
 //! [`InterpretError`](backstay_model::InterpretError), never a panic, and no memory beyond a small multiple of the input.
 
 pub mod definition;
+pub mod event;
 pub mod extjson;
 pub mod fields;
 pub mod filter;

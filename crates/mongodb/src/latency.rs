@@ -10,7 +10,7 @@ use bson::{Document, doc};
 use crate::connect::Connection;
 
 /// Sections that the server leaves out when told so; the answer would be a hundred times as long.
-const UNWANTED: [&str; 12] = [
+pub(crate) const UNWANTED: [&str; 12] = [
     "asserts",
     "connections",
     "extra_info",

@@ -10,14 +10,18 @@
 //! - Only entries that a majority holds are read: none is rolled back later.
 //! - **Continuity.** A position is the tick of an entry that was read. Opening at a position, the first entry that comes
 //!   must be that very one; anything else means that this member's oplog no longer reaches back, or belongs to another
-//!   history. The others are asked then; when none holds it, that is [`Error::RolledOver`].
-//! - A lost cursor (an election, a network fault) is opened again at the last position; [`PATIENCE`] limits for how long.
+//!   history. The others are asked then; when none holds it, that is [`RolledOver`](backstay_source::Error::RolledOver).
+//! - A lost cursor (an election, a network fault) is opened again at the last position, for half a minute at most.
+//! - Where the oplog cannot be read, a change stream is followed instead: see [`events`].
 //! - Entries are handed over as the server sent them. Not handed over: changes of records in namespaces that are not
 //!   included, and in the server's own databases. Commands and no-ops are all kept, and so are kinds that nobody knows.
 
 mod assemble;
 mod chain;
+mod events;
 mod follow;
+mod groups;
+mod line;
 mod sieve;
 mod spool;
 mod waiting;
@@ -28,26 +32,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use backstay_model::Tick;
-use backstay_source::{EntryBatch, Error, Result, Start, Tail};
+use backstay_source::{EntryBatch, Result, Start, Tail};
 use mongodb::raw_batch_cursor::RawBatch;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
 
 use self::assemble::{Assembler, Bounds, Chain, Key, Outcome};
-use self::follow::{Opened, open};
+pub(crate) use self::events::EventTail;
+use self::follow::{FromPosition, open};
+use self::line::Line;
 use self::sieve::Sieve;
 use crate::connect::Connection;
-use crate::failure::{is_position_lost, translate, unexpected_reply};
+use crate::failure::unexpected_reply;
 use crate::interpret::MongoInterpreter;
 use crate::interpret::oplog::header;
-use crate::pipe::Pipe;
 
 /// How long a call waits for something to come.
 const WAIT: Duration = Duration::from_secs(1);
-/// How long a lost feed is looked for before the caller is told.
-const PATIENCE: Duration = Duration::from_secs(30);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 const FOLLOWING: &str = "following the oplog";
 
 /// The oplog, being followed.
@@ -57,21 +56,9 @@ pub(crate) struct OplogTail {
     assembler: Assembler,
     /// The tick of the last entry that was read.
     position: Tick,
-    feed: Feed,
-    /// A reply that is not used up: the one that came when the feed was opened, or what did not go into a batch.
+    line: Line,
+    /// A reply that did not all go into a batch.
     unread: Option<RawBatch>,
-}
-
-enum Feed {
-    Open(Pipe),
-    /// Being opened again, since the instant at which it was lost.
-    Opening {
-        task: JoinSet<Result<Opened>>,
-        lost: Instant,
-        pause: Duration,
-    },
-    /// The caller was told that it is lost; the next call starts over.
-    Lost,
 }
 
 impl OplogTail {
@@ -86,8 +73,8 @@ impl OplogTail {
             sieve: Sieve::new(interpreter),
             assembler: Assembler::new(start, Bounds::default(), scratch),
             position: start.resume,
-            feed: Feed::Open(opened.pipe),
-            unread: Some(opened.first),
+            line: Line::new(opened),
+            unread: None,
             connection,
         };
         for prepared in chain::prepared(&tail.connection, start.resume).await? {
@@ -134,74 +121,6 @@ impl OplogTail {
         }
         Ok(true)
     }
-
-    fn reopen(&self, pause: Duration, lost: Instant) -> Feed {
-        let (connection, position) = (self.connection.clone(), self.position);
-        let mut task = JoinSet::new();
-        task.spawn(async move {
-            tokio::time::sleep(pause).await;
-            open(&connection, position).await
-        });
-        Feed::Opening { task, lost, pause }
-    }
-
-    /// Waits a while for the next reply. `None`: nothing came yet.
-    async fn reply(&mut self) -> Result<Option<RawBatch>> {
-        if let Some(unread) = self.unread.take() {
-            return Ok(Some(unread));
-        }
-        match std::mem::replace(&mut self.feed, Feed::Lost) {
-            Feed::Lost => {
-                self.feed = self.reopen(Duration::ZERO, Instant::now());
-                Ok(None)
-            }
-            Feed::Open(mut pipe) => match timeout(WAIT, pipe.next()).await {
-                Err(_) => {
-                    self.feed = Feed::Open(pipe);
-                    Ok(None)
-                }
-                Ok(Some(Ok(reply))) => {
-                    self.feed = Feed::Open(pipe);
-                    Ok(Some(reply))
-                }
-                // On this member; whether it is lost on all of them shows when it is opened again.
-                Ok(Some(Err(error))) if is_position_lost(&error) => {
-                    self.feed = self.reopen(Duration::ZERO, Instant::now());
-                    Ok(None)
-                }
-                Ok(Some(Err(error))) => match translate(FOLLOWING, &error) {
-                    Error::Unavailable { why, .. } => {
-                        tracing::info!(position = %self.position, why, "the oplog cursor was lost; opening it again");
-                        self.feed = self.reopen(FIRST_PAUSE, Instant::now());
-                        Ok(None)
-                    }
-                    other => Err(other),
-                },
-                Ok(None) => {
-                    self.feed = self.reopen(FIRST_PAUSE, Instant::now());
-                    Ok(None)
-                }
-            },
-            Feed::Opening { mut task, lost, pause } => match timeout(WAIT, task.join_next()).await {
-                Err(_) => {
-                    self.feed = Feed::Opening { task, lost, pause };
-                    Ok(None)
-                }
-                Ok(Some(Ok(Ok(opened)))) => {
-                    self.feed = Feed::Open(opened.pipe);
-                    Ok(Some(opened.first))
-                }
-                Ok(Some(Ok(Err(Error::Unavailable { .. })))) if lost.elapsed() < PATIENCE => {
-                    self.feed = self.reopen((pause.max(FIRST_PAUSE) * 2).min(LONGEST_PAUSE), lost);
-                    Ok(None)
-                }
-                Ok(Some(Ok(Err(error)))) => Err(error),
-                Ok(Some(Err(_)) | None) => {
-                    Err(Error::Unavailable { what: FOLLOWING.to_owned(), why: "the program is stopping".to_owned() })
-                }
-            },
-        }
-    }
 }
 
 #[async_trait]
@@ -209,12 +128,20 @@ impl Tail for OplogTail {
     async fn next(&mut self, batch: &mut EntryBatch) -> Result<()> {
         batch.clear();
         self.assembler.release(batch)?;
-        if batch.is_empty()
-            && let Some(reply) = self.reply().await?
-            && !self.take(&reply, batch).await?
-        {
-            // What was read of it is behind the position, and passed over the next time.
-            self.unread = Some(reply);
+        if batch.is_empty() {
+            let reply = match self.unread.take() {
+                Some(unread) => Some(unread),
+                None => {
+                    let (connection, position) = (&self.connection, self.position);
+                    self.line.reply(|| FromPosition { connection: connection.clone(), position }).await?
+                }
+            };
+            if let Some(reply) = reply
+                && !self.take(&reply, batch).await?
+            {
+                // What was read of it is behind the position, and passed over the next time.
+                self.unread = Some(reply);
+            }
         }
         self.assembler.finish(self.position, batch);
         Ok(())

@@ -1,4 +1,4 @@
-//! Following a real oplog: every change once, whatever happens to the reader or the server.
+//! Following a real oplog, or a change stream: every change once, whatever happens to the reader or the server.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test at the edge: real clock, real server")]
 
 use std::collections::{BTreeMap, HashSet};
@@ -7,20 +7,23 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use backstay_model::{Body, Tick};
 use backstay_mongodb::interpret::id_of;
-use backstay_mongodb::{MongoDeployment, Options};
+use backstay_mongodb::{Feed, MongoDeployment, Options};
 use backstay_source::{EntryBatch, Error, Source, Start, Tail};
 use backstay_testkit::{ReplicaSet, require_mongod};
 use bson::{Document, RawDocumentBuf, doc, rawdoc};
 use mongodb::{Client, ClientSession};
 
-async fn stage(options: backstay_testkit::Options) -> Result<Option<(ReplicaSet, Client, MongoDeployment)>> {
+async fn stage(
+    options: backstay_testkit::Options,
+    feed: Feed,
+) -> Result<Option<(ReplicaSet, Client, MongoDeployment)>> {
     if require_mongod().is_none() {
         return Ok(None);
     }
     let set = ReplicaSet::start(options).await?;
     let client = set.client().await?;
     let include = vec!["shop.*".to_owned()];
-    let deployment = MongoDeployment::connect(Options { uri: set.uri(), include, ..Options::default() }).await?;
+    let deployment = MongoDeployment::connect(Options { uri: set.uri(), include, feed, ..Options::default() }).await?;
     Ok(Some((set, client, deployment)))
 }
 
@@ -133,9 +136,10 @@ async fn write_for(client: Client, time: Duration) -> u64 {
     n
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_write_is_seen_once_however_often_the_reader_restarts() -> Result<()> {
-    let Some((_set, client, deployment)) = stage(backstay_testkit::Options::default()).await? else { return Ok(()) };
+async fn every_write_is_seen_once_however_often_the_reader_restarts(feed: Feed) -> Result<()> {
+    let Some((_set, client, deployment)) = stage(backstay_testkit::Options::default(), feed).await? else {
+        return Ok(());
+    };
     let mut journal = Journal::start(deployment.snapshot().await?);
     let writer = tokio::spawn(write_for(client.clone(), Duration::from_secs(6)));
     client.database("other").collection::<Document>("x").insert_one(doc! { "_id": 1 }).await?;
@@ -165,9 +169,10 @@ async fn begin(client: &Client) -> Result<ClientSession> {
     Ok(session)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn transactions_come_whole_or_not_at_all() -> Result<()> {
-    let Some((_set, client, deployment)) = stage(backstay_testkit::Options::default()).await? else { return Ok(()) };
+async fn transactions_come_whole_or_not_at_all(feed: Feed) -> Result<()> {
+    let Some((_set, client, deployment)) = stage(backstay_testkit::Options::default(), feed).await? else {
+        return Ok(());
+    };
     let shop = client.database("shop");
     shop.run_command(doc! { "create": "orders" }).await?;
     let orders = shop.collection::<RawDocumentBuf>("orders");
@@ -227,7 +232,7 @@ async fn transactions_come_whole_or_not_at_all() -> Result<()> {
 async fn a_prepared_transaction_is_visible_at_its_commit_tick() -> Result<()> {
     let args = vec!["--setParameter".into(), "enableTestCommands=1".into()];
     let options = backstay_testkit::Options { args, ..Default::default() };
-    let Some((_set, client, deployment)) = stage(options).await? else { return Ok(()) };
+    let Some((_set, client, deployment)) = stage(options, Feed::Oplog).await? else { return Ok(()) };
     let shop = client.database("shop");
     shop.run_command(doc! { "create": "orders" }).await?;
     let orders = shop.collection::<RawDocumentBuf>("orders");
@@ -277,18 +282,27 @@ async fn a_prepared_transaction_is_visible_at_its_commit_tick() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_position_that_is_gone_or_never_was_is_told() -> Result<()> {
     let options = backstay_testkit::Options { oplog_mb: Some(1), ..Default::default() };
-    let Some((_set, client, deployment)) = stage(options).await? else { return Ok(()) };
+    let Some((set, client, deployment)) = stage(options, Feed::Oplog).await? else { return Ok(()) };
     let start = deployment.snapshot().await?;
     let between = Tick::new(start.seconds() - 1, 4_000_000);
     let error = deployment.tail(Start { resume: between, through: between }).await.err();
     assert!(matches!(error, Some(Error::RolledOver { .. })), "{error:?}");
+    let ahead = Tick::new(start.seconds() + 1000, 1);
+    let error = deployment.tail(Start { resume: ahead, through: ahead }).await.err();
+    assert!(matches!(error, Some(Error::Unavailable { .. })), "{error:?}");
 
+    // A change stream begins anywhere in the history that there is, and goes over to a gap like the oplog.
+    let (uri, feed) = (set.uri(), Feed::ChangeStreams);
+    let streamed = MongoDeployment::connect(Options { uri, feed, ..Options::default() }).await?;
+    let error = streamed.tail(Start { resume: ahead, through: ahead }).await.err();
+    assert!(matches!(error, Some(Error::Unavailable { .. })), "{error:?}");
+    let mut streamed_behind = streamed.tail(Start { resume: start, through: start }).await?;
     let mut behind = deployment.tail(Start { resume: start, through: start }).await?;
     let pad = "x".repeat(1 << 18);
     let orders = client.database("shop").collection::<Document>("orders");
     let begun = Instant::now();
     let mut n = 0;
-    while deployment.position().await?.oldest <= start {
+    while deployment.position().await?.oldest <= Some(start) {
         assert!(begun.elapsed() < Duration::from_secs(90), "the oplog does not roll over");
         let lot = (0..100).map(|i| doc! { "_id": n * 100 + i, "pad": &pad });
         orders.insert_many(lot).await?;
@@ -296,22 +310,25 @@ async fn a_position_that_is_gone_or_never_was_is_told() -> Result<()> {
     }
     let error = deployment.tail(Start { resume: start, through: start }).await.err();
     assert!(matches!(error, Some(Error::RolledOver { .. })), "{error:?}");
-    let mut batch = EntryBatch::default();
-    let error = loop {
-        match behind.next(&mut batch).await {
-            Ok(()) if batch.through >= deployment.position().await?.committed => break None,
-            Ok(()) => {}
-            Err(error) => break Some(error),
-        }
-    };
-    assert!(matches!(error, None | Some(Error::RolledOver { .. })), "{error:?}");
+    let error = streamed.tail(Start { resume: start, through: start }).await.err();
+    assert!(matches!(error, Some(Error::RolledOver { .. })), "{error:?}");
+    for behind in [&mut behind, &mut streamed_behind] {
+        let mut batch = EntryBatch::default();
+        let error = loop {
+            match behind.next(&mut batch).await {
+                Ok(()) if batch.through >= deployment.position().await?.committed => break None,
+                Ok(()) => {}
+                Err(error) => break Some(error),
+            }
+        };
+        assert!(matches!(error, None | Some(Error::RolledOver { .. })), "{error:?}");
+    }
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn elections_and_restarts_lose_nothing() -> Result<()> {
+async fn elections_and_restarts_lose_nothing(feed: Feed) -> Result<()> {
     let options = backstay_testkit::Options { members: 3, cache_gb: 0.25, ..Default::default() };
-    let Some((_set, client, deployment)) = stage(options).await? else { return Ok(()) };
+    let Some((_set, client, deployment)) = stage(options, feed).await? else { return Ok(()) };
     let mut journal = Journal::start(deployment.snapshot().await?);
     let mut tail = journal.tail(&deployment).await?;
     let writer = tokio::spawn(write_for(client.clone(), Duration::from_secs(12)));
@@ -333,3 +350,27 @@ async fn elections_and_restarts_lose_nothing() -> Result<()> {
     assert_eq!(journal.replay(&deployment), server_has(&client, "orders").await);
     Ok(())
 }
+
+/// Each test, by either feed.
+macro_rules! by_both {
+    ($($test:ident),+) => {
+        mod by_the_oplog {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() -> super::Result<()> {
+                super::$test(super::Feed::Oplog).await
+            })+
+        }
+        mod by_change_streams {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() -> super::Result<()> {
+                super::$test(super::Feed::ChangeStreams).await
+            })+
+        }
+    };
+}
+
+by_both!(
+    every_write_is_seen_once_however_often_the_reader_restarts,
+    transactions_come_whole_or_not_at_all,
+    elections_and_restarts_lose_nothing
+);

@@ -27,6 +27,14 @@ pub enum Error {
         /// The oldest position that it still holds.
         oldest: Tick,
     },
+    /// The change feed cannot show what comes after a position, and goes on behind it: a gap.
+    #[error("the change feed cannot be read after {after}: {why}")]
+    Unshown {
+        /// The last position that was read.
+        after: Tick,
+        /// What the database answered.
+        why: String,
+    },
     /// The namespace was dropped, renamed or replaced while it was read.
     #[error("{name} was dropped, renamed or replaced while it was read")]
     NamespaceChanged {

@@ -13,8 +13,11 @@ pub struct Capabilities {
     /// Scans read one instant, whose tick is known. Otherwise all namespaces are read as those that are
     /// [`NamespaceKind::Ordered`], see [`Source::scan`].
     pub snapshot_scans: bool,
-    /// Every change is seen, in order, with its tick: any instant can be restored.
+    /// Every change is seen, in order, with its tick, but for those that [`Capabilities::hidden`] names: any instant can be
+    /// restored.
     pub complete_feed: bool,
+    /// What changes without the feed showing it, in words; the next scan finds it. Empty where nothing does.
+    pub hidden: &'static [&'static str],
 }
 
 /// What a source is made of.
@@ -31,8 +34,8 @@ pub struct Topology {
 /// Where a change feed begins and ends at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Position {
-    /// The oldest position that can still be read.
-    pub oldest: Tick,
+    /// The oldest position that can still be read; `None` where the source does not tell.
+    pub oldest: Option<Tick>,
     /// The newest position that cannot be rolled back any more.
     pub committed: Tick,
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use backstay_archive::{Repository, Vault};
 use backstay_model::{World, hex};
 use backstay_mongodb::MongoDeployment;
-use backstay_source::Source;
+use backstay_source::{Source, Start};
 use backstay_store::Store;
 use serde::Serialize;
 
 use super::Context;
 use crate::args::DoctorArgs;
-use crate::config::{Config, SourceConfig};
+use crate::config::{Config, Feed, SourceConfig};
 use crate::failure::{Exit, Failure};
 use crate::installation::{connect, has_repository, open_keyring, place, scratch, store};
 use crate::output::duration;
@@ -23,6 +23,10 @@ use crate::world::SystemWorld;
 /// The least that reading needs, as MongoDB names its roles.
 const READING_ROLES: &str = "{role: \"readAnyDatabase\", db: \"admin\"}, {role: \"clusterMonitor\", db: \"admin\"}, \
     {role: \"read\", db: \"local\"}";
+/// The same where change streams are followed.
+const STREAM_ROLES: &str = "{role: \"readAnyDatabase\", db: \"admin\"}, and a role with the privileges {resource: {db: \"\", \
+    collection: \"system.views\"}, actions: [\"find\"]} and {resource: {cluster: true}, actions: [\"replSetGetConfig\", \
+    \"serverStatus\"]}";
 /// What restoring in place needs on top.
 const WRITING_ROLES: &str =
     "{role: \"readWriteAnyDatabase\", db: \"admin\"}, {role: \"dbAdminAnyDatabase\", db: \"admin\"}";
@@ -160,7 +164,7 @@ impl Findings {
                 self.ok(&name("connection"), format!("{}, replica set {set}", topology.product));
                 self.vault(source, &topology.identity, repository).await;
             }
-            Err(error) => self.fail(&name("connection"), &reading(error)),
+            Err(error) => self.fail(&name("connection"), &reading(source, error)),
         }
         match deployment.namespaces().await {
             Ok(namespaces) if namespaces.is_empty() => self.warn(
@@ -169,10 +173,10 @@ impl Findings {
                 "check include in the configuration, and that the credentials see the databases",
             ),
             Ok(namespaces) => self.ok(&name("namespaces"), format!("{} are protected", namespaces.len())),
-            Err(error) => self.fail(&name("namespaces"), &reading(error)),
+            Err(error) => self.fail(&name("namespaces"), &reading(source, error)),
         }
         if let Err(error) = deployment.snapshot().await {
-            self.fail(&name("snapshots"), &reading(error));
+            self.fail(&name("snapshots"), &reading(source, error));
         }
         self.change_feed(source, &deployment, repository).await;
         self.clock_and_rights(source, &deployment, repository).await;
@@ -229,12 +233,27 @@ impl Findings {
         deployment: &MongoDeployment,
         repository: Option<&Repository>,
     ) {
-        let check = format!("{}: oplog", source.name);
+        let by_streams = source.feed == Feed::ChangeStreams;
+        let check = format!("{}: {}", source.name, if by_streams { "change streams" } else { "oplog" });
         let position = match deployment.position().await {
             Ok(position) => position,
-            Err(error) => return self.fail(&check, &reading(error)),
+            Err(error) => return self.fail(&check, &reading(source, error)),
         };
-        let seconds = position.committed.seconds().saturating_sub(position.oldest.seconds());
+        if by_streams {
+            let start = Start { resume: position.committed, through: position.committed };
+            if let Err(error) = deployment.tail(start).await {
+                return self.fail(&check, &reading(source, error));
+            }
+            self.warn(
+                &format!("{}: not shown", source.name),
+                format!("change streams do not show: {}", deployment.capabilities().hidden.join("; ")),
+                format!("run backstay backup {} now and then: its scan finds what differs", source.name),
+            );
+        }
+        let Some(oldest) = position.oldest else {
+            return self.ok(&check, "they can be followed; how far back they reach, the server does not tell");
+        };
+        let seconds = position.committed.seconds().saturating_sub(oldest.seconds());
         let window = Duration::from_secs(u64::from(seconds));
         let holds = format!("it reaches back {}", duration(window));
         let vault = match repository {
@@ -247,7 +266,7 @@ impl Findings {
         };
         let resume = state.as_ref().and_then(|state| state.frontiers().values().map(|frontier| frontier.resume).min());
         match resume {
-            Some(resume) if resume < position.oldest => self.fail(
+            Some(resume) if resume < oldest => self.fail(
                 &check,
                 &Failure::failed(format!("{holds}, but changes from {resume} on are not captured yet: some are lost"))
                     .hint(format!("run backstay capture {}: it records the gap and scans again", source.name)),
@@ -276,7 +295,7 @@ impl Findings {
         let clock = format!("{}: clock", source.name);
         let checkup = match deployment.checkup().await {
             Ok(checkup) => checkup,
-            Err(error) => return self.fail(&clock, &reading(error)),
+            Err(error) => return self.fail(&clock, &reading(source, error)),
         };
         let world: u64 = repository.map_or_else(|| SystemWorld::new().now(), |repository| repository.world().now());
         let there = u64::try_from(checkup.clock_ms / 1_000).unwrap_or(0);
@@ -290,6 +309,15 @@ impl Findings {
             false => self.ok(&clock, "the server's clock and the one here agree"),
         }
         let rights = format!("{}: privileges", source.name);
+        if !checkup.lacks_for_following.is_empty() {
+            let lacks =
+                format!("change streams cannot be followed: {} is missing", checkup.lacks_for_following.join(", "));
+            self.fail(&rights, &Failure::failed(lacks).hint(format!("grant the user at least {STREAM_ROLES}")));
+        }
+        if !checkup.lacks_for_more.is_empty() {
+            let lacks = format!("what would be of use is missing: {}", checkup.lacks_for_more.join("; "));
+            self.warn(&rights, lacks, format!("all that following change streams takes: {STREAM_ROLES}"));
+        }
         match (checkup.is_user, checkup.lacks_for_writing.as_slice()) {
             (false, _) => self.ok(&rights, "the server asks for no credentials"),
             (true, []) => self.ok(&rights, "they allow restoring in place"),
@@ -319,10 +347,14 @@ impl Findings {
 }
 
 /// A refusal of the source, with the roles that would end it.
-fn reading(error: backstay_source::Error) -> Failure {
+fn reading(source: &SourceConfig, error: backstay_source::Error) -> Failure {
     let denied = matches!(error, backstay_source::Error::Denied { .. });
     let failure = Failure::from(error);
-    if denied { failure.hint(format!("grant the user at least {READING_ROLES}")) } else { failure }
+    let roles = match source.feed {
+        Feed::Oplog => READING_ROLES,
+        Feed::ChangeStreams => STREAM_ROLES,
+    };
+    if denied { failure.hint(format!("grant the user at least {roles}")) } else { failure }
 }
 
 /// Creates an object, reads it back, and deletes it.

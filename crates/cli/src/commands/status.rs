@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use backstay_archive::{Duty, Repository, utc};
 use backstay_engine::{Run, runs};
+use backstay_mongodb::Feed;
 use backstay_seal::KeyState;
 use serde::Serialize;
 
 use super::Context;
+use super::timeline::feed_name;
 use crate::failure::{Exit, Failure};
 use crate::installation::Installation;
 use crate::output::{Align, bytes, count, duration, plain, table};
@@ -36,6 +38,9 @@ struct SourceStatus {
     lag_seconds: Option<u64>,
     ranges: Vec<Range>,
     open_gap: Option<String>,
+    /// How changes are followed, and what changes without that showing it.
+    feed: String,
+    hidden: &'static [&'static str],
     scan_running: bool,
     /// Who is at work on it.
     at_work: Vec<AtWork>,
@@ -126,6 +131,8 @@ async fn source(repository: &Repository, name: &str, archived: bool, now: u64) -
         lag_seconds: None,
         ranges: Vec::new(),
         open_gap: None,
+        feed: String::new(),
+        hidden: &[],
         scan_running: false,
         at_work: Vec::new(),
         last_scan_records: None,
@@ -165,6 +172,10 @@ async fn source(repository: &Repository, name: &str, archived: bool, now: u64) -
         status.through_tick = Some(coverage.through);
     }
     status.open_gap = state.open_gap().map(|gap| gap.cause.clone());
+    if let Some(protection) = state.protection() {
+        status.feed = feed_name(&protection.feed).to_owned();
+        status.hidden = Feed::hidden_by(&protection.feed);
+    }
     status.scan_running = state.running_scans().len() > 0;
     status.last_scan_records = state.completed_scans().last().map(|scan| scan.records);
     for info in state.base_runs() {
@@ -218,6 +229,10 @@ fn describe(status: &Status, context: &Context) -> String {
     for source in &status.sources {
         if let Some(cause) = &source.open_gap {
             text.push_str(&format!("\n{}: changes are being lost: {}", source.source, plain::line(cause)));
+        }
+        if !source.hidden.is_empty() {
+            let (name, feed, hidden) = (&source.source, &source.feed, source.hidden.join("; "));
+            text.push_str(&format!("\n{name}: only scans see, and {feed} do not: {hidden}"));
         }
         for AtWork { duty, host, process, since, seen } in &source.at_work {
             text.push_str(&format!(

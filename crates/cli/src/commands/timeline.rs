@@ -1,6 +1,7 @@
 //! `backstay timeline`: which instants can be restored, and why others cannot.
 
 use backstay_model::Tick;
+use backstay_mongodb::Feed;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
@@ -30,6 +31,10 @@ struct Protected {
     from_time: String,
     include: Vec<String>,
     tenants: Vec<String>,
+    /// How changes were followed.
+    feed: String,
+    /// What changed without the feed showing it.
+    hidden: &'static [&'static str],
 }
 
 #[derive(Serialize)]
@@ -139,11 +144,18 @@ pub async fn run(context: &Context, args: &TimelineArgs) -> Result<Exit, Failure
                 from_time: rfc3339(since.from),
                 include: since.protection.include.clone(),
                 tenants: since.protection.tenants.clone(),
+                feed: feed_name(&since.protection.feed).to_owned(),
+                hidden: Feed::hidden_by(&since.protection.feed),
             })
             .collect(),
     };
     context.document(&timeline, || describe(&timeline, context.now.time_zone()))?;
     Ok(Exit::Done)
+}
+
+/// The feed of this name in the ledger, as the configuration writes it.
+pub fn feed_name(recorded: &str) -> &str {
+    if recorded.is_empty() { "oplog" } else { recorded }
 }
 
 fn describe(timeline: &Timeline<'_>, zone: &TimeZone) -> String {
@@ -181,7 +193,11 @@ fn describe(timeline: &Timeline<'_>, zone: &TimeZone) -> String {
             1 => "1 tenant rule".to_owned(),
             many => format!("{many} tenant rules"),
         };
-        text.push_str(&format!("\nprotected after {}: {include}; {rules}", show(protected.from, zone)));
+        let feed = &protected.feed;
+        text.push_str(&format!("\nprotected after {}: {include}; {rules}; by {feed}", show(protected.from, zone)));
+    }
+    if let Some(now) = timeline.protected.last().filter(|now| !now.hidden.is_empty()) {
+        text.push_str(&format!("\nonly scans see: {} ({} do not show it)", now.hidden.join("; "), now.feed));
     }
     text
 }

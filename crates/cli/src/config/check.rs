@@ -183,13 +183,13 @@ impl Check<'_> {
                 self.problem(uri.setting.clone(), format!("the URI does not begin with {}", schemes.join(" or ")));
             }
         }
-        let SourceSection { kind, include, tenants, pace, commit_every_ms, .. } = section;
+        let SourceSection { kind, include, tenants, feed, pace, commit_every_ms, .. } = section;
         let pace = PaceConfig::check(pace, |key, problem| self.problem(setting(&format!("pace.{key}")), problem));
         let commit_every_ms = commit_every_ms.unwrap_or(COMMIT_EVERY_MS);
         if !COMMIT_EVERY_ALLOWED_MS.contains(&commit_every_ms) {
             self.problem(setting("commit_every_ms"), "it is not between 100 and 600000 (ten minutes)");
         }
-        Ok(Some(SourceConfig { name: name.to_owned(), kind, uri, include, tenants, pace, commit_every_ms }))
+        Ok(Some(SourceConfig { name: name.to_owned(), kind, uri, include, tenants, feed, pace, commit_every_ms }))
     }
 
     fn one_of<const N: usize>(&mut self, place: &str, origins: [Option<Origin>; N]) -> Option<Origin> {

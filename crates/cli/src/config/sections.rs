@@ -8,7 +8,7 @@ use serde_saphyr::UserMessageFormatter;
 use super::check::Problem;
 use super::pace::PaceSection;
 use super::tenants::TenantRule;
-use super::{Kind, redact};
+use super::{Feed, Kind, redact};
 use crate::pattern::NamespacePattern;
 
 /// The whole file.
@@ -85,6 +85,8 @@ pub struct SourceSection {
     pub include: Vec<NamespacePattern>,
     #[serde(default)]
     pub tenants: Vec<TenantRule>,
+    #[serde(default)]
+    pub feed: Feed,
     #[serde(default)]
     pub pace: PaceSection,
     pub commit_every_ms: Option<u64>,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use backstay_store::Limits;
 use serde::Serialize;
 
-use super::{Config, Kind, Origin, PaceConfig, Repository, SourceConfig, TenantRule, redact};
+use super::{Config, Feed, Kind, Origin, PaceConfig, Repository, SourceConfig, TenantRule, redact};
 use crate::failure::Failure;
 use crate::pattern::NamespacePattern;
 
@@ -61,6 +61,7 @@ struct SourceView<'a> {
     uri: String,
     include: &'a [NamespacePattern],
     tenants: &'a [TenantRule],
+    feed: Feed,
     pace: &'a PaceConfig,
     commit_every_ms: u64,
 }
@@ -119,6 +120,7 @@ fn source_view(source: &SourceConfig) -> SourceView<'_> {
         uri: shown_uri(&source.uri),
         include: &source.include,
         tenants: &source.tenants,
+        feed: source.feed,
         pace: &source.pace,
         commit_every_ms: source.commit_every_ms,
     }

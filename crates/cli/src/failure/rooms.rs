@@ -240,7 +240,7 @@ impl From<backstay_source::Error> for Failure {
             Error::Configuration { .. } => Failure::usage(message),
             Error::Scratch { .. } => Failure::failed(message)
                 .hint("make room there, or set BACKSTAY_SCRATCH to another folder; what was committed stays"),
-            Error::RolledOver { .. } => Failure::failed(message)
+            Error::RolledOver { .. } | Error::Unshown { .. } => Failure::failed(message)
                 .hint_at_source("run backstay capture SOURCE: it records the gap and scans the source again"),
             Error::SnapshotTooOld(_) | Error::NamespaceChanged { .. } => {
                 Failure::failed(message).hint("run it again; what was committed stays")

@@ -38,6 +38,47 @@ pub fn yaml(uri: &str) -> String {
     shop_configuration(uri, &["shop.*", "tenant_*.*"], &tenants)
 }
 
+/// A replica set that asks for credentials, with the user `root`, and the URI of another: `backup`, who may do what `backstay
+/// doctor` says that following change streams takes, and nothing on `local`.
+pub async fn with_credentials(options: Options) -> Option<(Shop, String)> {
+    use std::os::unix::fs::PermissionsExt as _;
+    require_mongod()?;
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = folder.path().join("key");
+    std::fs::write(&key, "k".repeat(64)).expect("a key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("a key of one's own");
+    let args = ["--keyFile".to_owned(), key.display().to_string()];
+    let args = options.args.into_iter().chain(args).collect();
+    let set = ReplicaSet::start(Options { args, ..options }).await.expect("a replica set starts");
+    let first = set.direct_client(0).await.expect("a client is made");
+    let root = doc! { "createUser": "root", "pwd": "secret", "roles": ["root", "__system"] };
+    first.database("admin").run_command(root).await.expect("the first user is made");
+    let as_user =
+        |user: &str| set.uri().replace("mongodb://", &format!("mongodb://{user}:secret@")) + "&authSource=admin";
+    let client = Client::with_uri_str(as_user("root")).await.expect("a client is made");
+    let admin = client.database("admin");
+    let role = doc! {
+        "createRole": "follower", "roles": ["readAnyDatabase"],
+        "privileges": [
+            { "resource": { "db": "", "collection": "system.views" }, "actions": ["find"] },
+            { "resource": { "cluster": true }, "actions": ["replSetGetConfig", "serverStatus"] },
+        ],
+    };
+    admin.run_command(role).await.expect("a role is made");
+    for (user, role) in [("backup", "follower"), ("reader", "readAnyDatabase")] {
+        let user = doc! { "createUser": user, "pwd": "secret", "roles": [role] };
+        admin.run_command(user).await.expect("a user is made");
+    }
+    let uri = as_user("backup");
+    let program = program(&uri);
+    Some((Shop { set, client, program }, uri))
+}
+
+/// The configuration with a feed.
+pub fn followed_by(feed: &str, yaml: &str) -> String {
+    yaml.replace("    kind: mongodb\n", &format!("    kind: mongodb\n    feed: {feed}\n"))
+}
+
 impl Shop {
     /// Runs the program, whatever comes of it.
     #[track_caller]

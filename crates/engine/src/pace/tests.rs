@@ -49,7 +49,7 @@ impl Source for Busy {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { snapshot_scans: true, complete_feed: true }
+        Capabilities { snapshot_scans: true, complete_feed: true, hidden: &[] }
     }
 
     async fn discover(&self) -> Result<Topology> {
@@ -57,7 +57,7 @@ impl Source for Busy {
     }
 
     async fn position(&self) -> Result<Position> {
-        Ok(Position { oldest: Tick::default(), committed: Tick::default() })
+        Ok(Position { oldest: Some(Tick::default()), committed: Tick::default() })
     }
 
     async fn snapshot(&self) -> Result<Tick> {

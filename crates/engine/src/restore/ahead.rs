@@ -70,6 +70,8 @@ pub(crate) async fn look(
     Ok(Sight { snapshot, through, short })
 }
 
+const ROLLED_OVER: &str = "the change feed has rolled over, or cannot show all that changed since";
+
 struct Followed {
     entries: Vec<EntryBatch>,
     through: Tick,
@@ -91,7 +93,9 @@ impl Followed {
             return Ok(());
         }
         let mut tail = match source.tail(start).await {
-            Err(SourceError::RolledOver { .. }) => return self.give_up(start, "the change feed has rolled over"),
+            Err(SourceError::RolledOver { .. } | SourceError::Unshown { .. }) => {
+                return self.give_up(start, ROLLED_OVER);
+            }
             tail => tail?,
         };
         let mut bytes = 0;
@@ -99,7 +103,9 @@ impl Followed {
             monitor.check()?;
             let mut batch = EntryBatch::default();
             match tail.next(&mut batch).await {
-                Err(SourceError::RolledOver { .. }) => return self.give_up(start, "the change feed has rolled over"),
+                Err(SourceError::RolledOver { .. } | SourceError::Unshown { .. }) => {
+                    return self.give_up(start, ROLLED_OVER);
+                }
                 next => next?,
             }
             if batch.iter().any(|(_, entry)| interpreter.break_at(entry).is_some()) {

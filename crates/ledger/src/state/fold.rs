@@ -163,8 +163,9 @@ impl VaultState {
                 self.books.drift.push(Drift { scan: *scan, at: *at, records: *records });
                 Ok(())
             }
-            Fact::Protected { from, include, tenants } => {
-                let protection = Protection { include: include.clone(), tenants: tenants.clone() };
+            Fact::Protected { from, include, tenants, feed } => {
+                let (include, tenants, feed) = (include.clone(), tenants.clone(), feed.clone().unwrap_or_default());
+                let protection = Protection { include, tenants, feed };
                 self.protect(*from, protection)
             }
             Fact::StreamClaimed { stream, epoch, holder } => self.take_claim(stream, *epoch, holder, when),

@@ -1,7 +1,7 @@
 //! A state as bytes, for checkpoints: everything that folding the chain up to one commit gives, and nothing else.
 //!
 //! ```text
-//!   0  layout      unsigned: 2
+//!   0  layout      unsigned: 3
 //!   1  source      [name, kind, identity]
 //!   2  segments    [segment], by id
 //!   3  removed     [[id, number of the commit that removed it]]
@@ -13,7 +13,7 @@
 //!   9  drift       [[scan, at, records]]
 //!   10 claims      [[stream, {0 epoch, 1 holder, 2 since, 3 seen, 4 held}]]
 //!   11 floor       unsigned
-//!   12 protected   [[from, [pattern], [rule]]]
+//!   12 protected   [[from, [pattern], [rule], feed]]
 //! ```
 //!
 //! Unlike a commit's facts, a layout with more in it than is known here is not read at all: a state that lacks something
@@ -33,7 +33,7 @@ use crate::frame::{decode_cbor, encode_cbor};
 use backstay_model::hex;
 
 /// Goes up with every change of what is in an image.
-const LAYOUT: u64 = 2;
+const LAYOUT: u64 = 3;
 
 type Bytes16 = ByteArray<16>;
 
@@ -65,7 +65,7 @@ struct Image<S> {
     #[n(11)]
     floor: u64,
     #[n(12)]
-    protected: Vec<(u64, Vec<String>, Vec<String>)>,
+    protected: Vec<(u64, Vec<String>, Vec<String>, String)>,
 }
 
 /// The state as bytes, without its vault's id and its head.
@@ -115,8 +115,8 @@ pub(crate) fn encode(state: &VaultState) -> Result<Vec<u8>> {
         floor: *floor,
         protected: protected
             .iter()
-            .map(|ProtectedSince { from, protection: Protection { include, tenants } }| {
-                (tick(*from), include.clone(), tenants.clone())
+            .map(|ProtectedSince { from, protection: Protection { include, tenants, feed } }| {
+                (tick(*from), include.clone(), tenants.clone(), feed.clone())
             })
             .collect(),
     })
@@ -171,9 +171,9 @@ pub(crate) fn decode(bytes: &[u8], vault: Id, head: Head) -> Result<VaultState, 
         floor,
         protected: protected
             .into_iter()
-            .map(|(from, include, tenants)| ProtectedSince {
+            .map(|(from, include, tenants, feed)| ProtectedSince {
                 from: tick(from),
-                protection: Protection { include, tenants },
+                protection: Protection { include, tenants, feed },
             })
             .collect(),
     };

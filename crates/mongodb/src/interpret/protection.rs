@@ -15,12 +15,12 @@ use crate::interpret::MongoInterpreter;
 use crate::interpret::scope::Include;
 use crate::interpret::tenants::{Origin, Rule, Rules};
 
-/// What is protected by these patterns and rules.
+/// What is protected by these patterns and rules, followed by the oplog.
 pub fn protection<'a>(include: impl IntoIterator<Item = &'a str>, rules: &[Rule]) -> Protection {
     let mut include: Vec<String> = include.into_iter().map(str::to_owned).collect();
     include.sort();
     include.dedup();
-    Protection { include, tenants: rules.iter().map(rule_text).collect() }
+    Protection { include, tenants: rules.iter().map(rule_text).collect(), feed: String::new() }
 }
 
 fn rule_text(rule: &Rule) -> String {
@@ -110,6 +110,6 @@ mod tests {
     #[test]
     fn a_rule_of_a_newer_version_is_an_error() {
         let newer = r#"{"ns":"*","hash":"x"}"#.to_owned();
-        assert!(rules(&Protection { include: Vec::new(), tenants: vec![newer] }).is_err());
+        assert!(rules(&Protection { include: Vec::new(), tenants: vec![newer], feed: String::new() }).is_err());
     }
 }

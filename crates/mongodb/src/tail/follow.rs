@@ -12,10 +12,11 @@ use futures::StreamExt as _;
 use mongodb::options::{CursorType, SelectionCriteria};
 use mongodb::raw_batch_cursor::RawBatch;
 
+use super::line::{Opened, Way};
 use super::{FOLLOWING, WAIT};
 use crate::connect::Connection;
 use crate::discover::timestamp;
-use crate::failure::{is_position_lost, translate, unexpected_reply};
+use crate::failure::{is_position_lost, oplog_closed, translate, unexpected_reply};
 use crate::interpret::oplog::header;
 use crate::pipe::Pipe;
 
@@ -24,11 +25,24 @@ const ENTRIES: u32 = 12_000;
 /// How long a member may lag behind the position.
 const LAG_LIMIT: u32 = 10;
 
-/// A feed that continues at the position.
-pub(super) struct Opened {
-    pub(super) pipe: Pipe,
-    /// The first reply; its first entry is the one at the position.
-    pub(super) first: RawBatch,
+/// The oplog from a position on; the first entry of the first reply is the one at the position.
+pub(super) struct FromPosition {
+    pub(super) connection: Connection,
+    pub(super) position: Tick,
+}
+
+impl Way for FromPosition {
+    fn doing(&self) -> &'static str {
+        FOLLOWING
+    }
+
+    fn is_worth_reopening(&self, error: &mongodb::error::Error) -> bool {
+        is_position_lost(error)
+    }
+
+    async fn open(self) -> Result<Opened> {
+        open(&self.connection, self.position).await
+    }
 }
 
 /// Opens the oplog at `position`, on the member that reads go to, or on any other that still holds it.
@@ -78,7 +92,7 @@ async fn open_on(connection: &Connection, member: &SelectionCriteria, position: 
             Ok(cursor) => cursor,
             // What was looked for was overwritten while it was looked for: the next attempt finds what is there.
             Err(error) if is_position_lost(&error) => continue,
-            Err(error) => return Err(translate(FOLLOWING, &error)),
+            Err(error) => return Err(oplog_closed(translate(FOLLOWING, &error))),
         };
         // The first reply may be empty on a member that lags; the second waits for up to a second.
         for _ in 0..2 {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::interpret::MongoInterpreter;
+use crate::interpret::event::Event;
 use crate::interpret::oplog::{Command, Header};
 
 /// The operations that the oplog format names (`OpTypeEnum` in `src/mongo/db/repl/oplog_entry.idl` of the server).
@@ -50,6 +51,11 @@ impl Sieve {
             self.named.push(kind.to_owned());
         }
         true
+    }
+
+    /// As [`Sieve::keeps`], of an event of a change stream. An unknown one breaks the feed when it is archived.
+    pub(super) fn keeps_event(&mut self, event: &Event<'_>) -> bool {
+        !event.is_of_record() || self.includes(&event.namespace())
     }
 
     fn includes(&mut self, ns: &str) -> bool {

@@ -26,7 +26,7 @@ use backstay_engine::{
     RestoreRequest, Scope, Terms, Until, backup, capture, restore,
 };
 use backstay_model::{Tick, World};
-use backstay_mongodb::{MongoDeployment, Options};
+use backstay_mongodb::{Feed, MongoDeployment, Options};
 use backstay_seal::Keyring;
 use backstay_source::Source as _;
 use backstay_store::Store;
@@ -89,6 +89,7 @@ impl Stage {
 
     /// With so many gigabytes for the cache of the source's server.
     pub async fn with_cache(cache_gb: f32, parameters: &[&str], options: Options) -> Option<Stage> {
+        let options = Options { feed: feed(options.feed), ..options };
         require_mongod()?;
         let args = parameters.iter().flat_map(|parameter| ["--setParameter".to_owned(), (*parameter).to_owned()]);
         let set = backstay_testkit::Options { args: args.collect(), cache_gb, ..Default::default() };
@@ -280,6 +281,12 @@ impl Stage {
         println!("{} moments restored twice in {:?}", self.moments.len(), begun.elapsed());
         assert_eq!(self.backup().await.drift, Some(0), "the archive knows all that the source holds");
     }
+}
+
+/// Every scenario can be told to follow a change stream instead of the oplog: `BACKSTAY_FEED=change-streams`.
+fn feed(asked: Feed) -> Feed {
+    let is_asked = std::env::var("BACKSTAY_FEED").is_ok_and(|feed| feed == "change-streams");
+    if is_asked { Feed::ChangeStreams } else { asked }
 }
 
 /// The cluster time of everything that was written so far; nothing that is written later shares it.

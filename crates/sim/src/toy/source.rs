@@ -119,7 +119,7 @@ impl Source for ToySource {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { snapshot_scans: true, complete_feed: true }
+        Capabilities { snapshot_scans: true, complete_feed: true, hidden: &[] }
     }
 
     async fn discover(&self) -> Result<Topology> {
@@ -130,7 +130,7 @@ impl Source for ToySource {
     async fn position(&self) -> Result<Position> {
         self.call("ask for the position")?;
         let state = self.toy.lock();
-        Ok(Position { oldest: state.rolled_over, committed: state.clock() })
+        Ok(Position { oldest: Some(state.rolled_over), committed: state.clock() })
     }
 
     async fn snapshot(&self) -> Result<Tick> {

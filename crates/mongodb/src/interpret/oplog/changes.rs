@@ -1,4 +1,6 @@
-//! From an entry to the changes it makes.
+//! From an entry, of the oplog or of a change stream, to the changes it makes.
+
+mod event;
 
 use backstay_model::{
     BodyRef, Break, Change, Incarnation, InterpretError, Operator, Tenant, TenantHint, Tick, Version,
@@ -6,6 +8,7 @@ use backstay_model::{
 
 use super::touched::{Touched, touched};
 use super::{Command, database, incarnation, text, uuid};
+use crate::interpret::event::{Event, is_event};
 use crate::interpret::raw::{self, MAX_DEPTH, Result, malformed};
 use crate::interpret::scope::Scope;
 use crate::interpret::update::Form;
@@ -27,7 +30,7 @@ pub fn changes(
 ) -> Result<u32> {
     let id = Vec::with_capacity(32);
     let mut reading = Reading { scope, visible, next: first_ordinal, id, sink, looks: Looks::AtChanges };
-    reading.operation(&Operation::read(entry)?, MAX_DEPTH)?;
+    reading.entry(entry)?;
     Ok(reading.next - first_ordinal)
 }
 
@@ -40,7 +43,7 @@ pub fn break_at(scope: &Scope, entry: &[u8]) -> Option<Break> {
     }
     let (visible, next, id, looks) = (Tick::ZERO, 0, Vec::new(), Looks::AtBreaks(None));
     let mut reading = Reading { scope, visible, next, id, sink: &mut |_| {}, looks };
-    let followed = Operation::read(entry).and_then(|operation| reading.operation(&operation, MAX_DEPTH));
+    let followed = reading.entry(entry);
     match (reading.looks, followed) {
         (Looks::AtBreaks(Some(found)), _) => Some(found),
         (_, Ok(())) => None,
@@ -110,6 +113,13 @@ enum Looks {
 }
 
 impl Reading<'_> {
+    fn entry(&mut self, entry: &[u8]) -> Result<()> {
+        match is_event(entry) {
+            true => self.event(&Event::read(entry)?),
+            false => self.operation(&Operation::read(entry)?, MAX_DEPTH),
+        }
+    }
+
     /// What cannot be followed marks its namespace as lost.
     fn operation(&mut self, operation: &Operation<'_>, depth: u32) -> Result<()> {
         match self.follow(operation, depth) {
