@@ -44,6 +44,9 @@ async fn numbers(client: &Client, name: &str) -> Vec<i32> {
 
 #[test]
 fn what_was_pushed_out_comes_back_behind_the_others_and_an_undo_takes_it_back() {
+    if backstay_testkit::require_mongod_since(5, 0).is_none() {
+        return;
+    }
     shop::runtime().block_on(async {
         let Some((shop, at)) = full_log().await else { return };
         let then = all(&shop.client, "shop", "log").await;

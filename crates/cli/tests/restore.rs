@@ -199,7 +199,7 @@ fn what_a_restore_cannot_do_or_keep_is_said() {
             "--rename",
             "shop.orders=shop.then",
         ];
-        let taken = shop.run(&[&into[..], &["--yes", "--json"]].concat()).expect_code(1).json_error();
+        let taken = shop.run(&[&into[..], &["--yes", "--json"]].concat()).expect_code(15).json_error();
         assert!(
             taken["hint"].as_str().is_some_and(|hint| hint.contains("drop or rename what stands there")),
             "{taken}"
