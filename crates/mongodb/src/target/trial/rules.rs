@@ -17,11 +17,14 @@ use crate::interpret::raw::{self, Element, kind};
 use crate::target::define::{fields, indexes, part, same};
 use crate::target::keys::{Keys, Path, keys, path};
 
+/// Whether an index can hold a record.
+type Holds = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
 /// How one rule is checked.
 pub(super) enum Check {
     Unique(Unique),
     /// By the bytes of a record: whether it is accepted. Only records that meet the condition are in the index.
-    Bytes(Box<dyn Fn(&[u8]) -> bool + Send + Sync>, Option<Document>),
+    Bytes(Holds, Option<Document>),
     /// By the server: what meets the condition is refused.
     Condition(Document),
 }
