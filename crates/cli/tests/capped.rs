@@ -44,6 +44,9 @@ async fn numbers(client: &Client, name: &str) -> Vec<i32> {
 
 #[test]
 fn what_was_pushed_out_comes_back_behind_the_others_and_an_undo_takes_it_back() {
+    if backstay_testkit::require_mongod_since(5, 0).is_none() {
+        return;
+    }
     shop::runtime().block_on(async {
         let Some((shop, at)) = full_log().await else { return };
         let then = all(&shop.client, "shop", "log").await;
@@ -69,6 +72,9 @@ fn what_was_pushed_out_comes_back_behind_the_others_and_an_undo_takes_it_back() 
 
 #[test]
 fn what_would_push_others_out_is_refused_before_anything_is_written() {
+    if backstay_testkit::require_mongod_since(6, 0).is_none() {
+        return;
+    }
     shop::runtime().block_on(async {
         let Some((shop, at)) = full_log().await else { return };
         fill(&shop, 60, 70).await;
@@ -99,6 +105,9 @@ fn what_would_push_others_out_is_refused_before_anything_is_written() {
 
 #[test]
 fn what_a_gap_hid_keeps_its_place() {
+    if backstay_testkit::require_mongod_since(5, 0).is_none() {
+        return;
+    }
     shop::runtime().block_on(async {
         if require_mongod().is_none() {
             return;

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 #[test]
 fn records_are_listed_shown_and_compared() {
+    if backstay_testkit::require_mongod_since(5, 0).is_none() {
+        return;
+    }
     shop::runtime().block_on(async {
         let Some(shop) = shop::open().await else { return };
         shop.fill(4, 25).await;

@@ -305,7 +305,13 @@ fn what_stands_there_under_its_name_is_named_before_anything_is_written() {
         let args = ["restore", "shop", "--in-place", "--yes", "--json", "--ns", "shop.*", "--at", &at];
         for more in [&[][..], &["--on-conflict", "skip"]] {
             let refused = desk.shop.run(&[&args[..], more].concat()).expect_code(15).json_error();
-            assert!(refused["message"].as_str().unwrap().contains("shop.late was a collection then"), "{refused}");
+            assert!(
+                refused["message"]
+                    .as_str()
+                    .unwrap()
+                    .contains("shop.late is to be a collection, and a view has that name today"),
+                "{refused}"
+            );
             assert!(!refused["hint"].as_str().unwrap().contains("skip"), "{refused}");
             assert!(desk.all().await.is_empty(), "nothing was written anywhere");
         }

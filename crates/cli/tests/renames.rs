@@ -111,6 +111,9 @@ const BY_FIELD: &str = "[{ ns: \"*\", field: tenant }]";
 
 #[test]
 fn a_collection_that_is_renamed_to_a_protected_name_is_scanned_and_the_gap_is_named() {
+    if backstay_testkit::require_mongod_since(5, 0).is_none() {
+        return;
+    }
     shop::runtime().block_on(async {
         let Some(rig) = start(&[], "[\"shop.orders\"]", BY_FIELD).await else { return };
         let shop = &rig.shop;
@@ -258,6 +261,9 @@ async fn orders_belong_to_their_tenants(rig: &Rig, first: (String, Content), exp
 
 #[test]
 fn a_collection_that_is_renamed_under_other_tenant_rules_belongs_to_their_tenants() {
+    if backstay_testkit::require_mongod_since(5, 0).is_none() {
+        return;
+    }
     shop::runtime().block_on(async {
         let Some(rig) = start(&[], "[\"shop.*\"]", ORDERS_BY_FIELD).await else { return };
         rig.shop.json(&["backup", "shop"]);
@@ -270,6 +276,9 @@ fn a_collection_that_is_renamed_under_other_tenant_rules_belongs_to_their_tenant
 
 #[test]
 fn what_an_aggregation_puts_out_belongs_to_the_tenants_of_its_name() {
+    if backstay_testkit::require_mongod_since(5, 0).is_none() {
+        return;
+    }
     shop::runtime().block_on(async {
         let Some(rig) = start(&[], "[\"shop.*\"]", ORDERS_BY_FIELD).await else { return };
         rig.shop.json(&["backup", "shop"]);
@@ -284,6 +293,9 @@ fn what_an_aggregation_puts_out_belongs_to_the_tenants_of_its_name() {
 
 #[test]
 fn under_the_same_rules_a_rename_is_nothing_but_a_rename() {
+    if backstay_testkit::require_mongod_since(5, 0).is_none() {
+        return;
+    }
     shop::runtime().block_on(async {
         let Some(rig) = start(&[], "[\"shop.*\"]", BY_FIELD).await else { return };
         let shop = &rig.shop;

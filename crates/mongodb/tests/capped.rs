@@ -21,6 +21,9 @@ async fn log(database: &Database, name: &str, from: i32, to: i32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn capped_collections_come_back_in_their_natural_order() {
+    if backstay_testkit::require_mongod_since(6, 0).is_none() {
+        return;
+    }
     let Some(mut stage) = Stage::with(&["enableTestCommands=1"], Options::default()).await else { return };
     let shop = stage.database("shop");
     stage.run("shop", doc! { "create": "log", "capped": true, "size": 1 << 20, "max": 60 }).await;

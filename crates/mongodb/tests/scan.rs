@@ -127,6 +127,9 @@ async fn a_scan_finds_what_the_server_has_and_ranges_share_it_out() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scan_at_a_tick_sees_nothing_later_and_nothing_else() -> Result<()> {
+    if backstay_testkit::require_mongod_since(5, 0).is_none() {
+        return Ok(());
+    }
     let Some(Stage { set: _set, client, deployment }) = stage().await? else { return Ok(()) };
     let orders = client.database("shop").collection::<Document>("orders");
     orders.insert_many((0..500).map(|n| doc! { "_id": n, "v": 1 })).await?;
@@ -166,6 +169,9 @@ async fn another_collection_of_the_same_name_is_not_taken_for_the_first() -> Res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn collations_and_clusters_are_read_in_the_order_of_ids() -> Result<()> {
+    if backstay_testkit::require_mongod_since(6, 0).is_none() {
+        return Ok(());
+    }
     let Some(Stage { set: _set, client, deployment }) = stage().await? else { return Ok(()) };
     let shop = client.database("shop");
     shop.run_command(doc! { "create": "words", "collation": { "locale": "en" } }).await?;

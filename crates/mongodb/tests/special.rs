@@ -12,6 +12,9 @@ use scenario::{Stage, clear, show};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_functions_and_pre_images() {
+    if backstay_testkit::require_mongod_since(6, 0).is_none() {
+        return;
+    }
     let Some(mut stage) = Stage::open().await else { return };
     let shop = stage.database("shop");
     let (files, chunks) = (shop.collection::<Document>("fs.files"), shop.collection::<Document>("fs.chunks"));

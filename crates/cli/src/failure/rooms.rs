@@ -12,6 +12,7 @@
 //! | anything else | 1 |
 
 use backstay_archive::{Duty, utc};
+use backstay_engine::{Refusal, RefusalKind};
 use backstay_model::Tick;
 
 use super::{Exit, Failure};
@@ -72,12 +73,15 @@ impl From<backstay_engine::Error> for Failure {
 }
 
 /// What can be done about refusals.
-fn refused(refusals: &[backstay_engine::Refusal]) -> String {
+fn refused(refusals: &[Refusal]) -> String {
     let mut removals: Vec<&str> =
         refusals.iter().filter(|found| found.blocks).map(|found| found.removal.as_str()).collect();
     removals.retain(|removal| !removal.is_empty());
     removals.dedup();
-    let mut offers = vec!["restore it beside what is there, with --into and --rename".to_owned()];
+    let mut offers = vec!["restore it under another name, with --into and --rename".to_owned()];
+    if refusals.iter().any(|found| found.kind == RefusalKind::Occupied) {
+        offers.push("drop or rename what stands there".to_owned());
+    }
     if refusals.iter().all(|found| !found.stops(true)) {
         offers.push("leave such records out with --on-conflict skip".to_owned());
     }

@@ -111,7 +111,7 @@ impl Shop {
     /// The cluster time of everything that was written so far, as `SECONDS:ORDINAL`. Two ticks never share an instant
     /// with what comes after.
     pub async fn now(&self) -> String {
-        let note = doc! { "appendOplogNote": 1, "data": { "msg": "an instant" } };
+        let note = doc! { "appendOplogNote": 1, "data": { "msg": "an instant" }, "writeConcern": { "w": "majority" } };
         let reply = self.client.database("admin").run_command(note).await.expect("a note is written");
         let time = reply
             .get_document("$clusterTime")

@@ -9,6 +9,7 @@
 //! half was put off is found again in the round of that half.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 /// The most that is kept, about.
 const MOST_BYTES: usize = 64 << 20;
@@ -25,7 +26,7 @@ pub(super) struct Among {
     round: u128,
     most: usize,
     bytes: usize,
-    seen: HashMap<[u8; 16], Box<[u8]>>,
+    seen: HashMap<u128, Box<[u8]>>,
 }
 
 impl Among {
@@ -37,16 +38,13 @@ impl Among {
         Among { bits: 0, round: 0, most, bytes: 0, seen: HashMap::new() }
     }
 
-    fn is_kept(&self, hash: [u8; 16]) -> bool {
-        let head = u128::from_be_bytes(hash);
-        head.checked_shr(128 - self.bits).unwrap_or(0) == self.round
+    fn is_kept(&self, hash: u128) -> bool {
+        hash.checked_shr(128 - self.bits).unwrap_or(0) == self.round
     }
 
     /// Notes that the record `id` has a value; returns who else had it before, if that is known in this round.
     pub fn note(&mut self, rule: usize, value: &[u8], id: &[u8]) -> Option<&[u8]> {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&rule.to_be_bytes()).update(value);
-        let hash: [u8; 16] = *hasher.finalize().as_bytes().first_chunk()?;
+        let hash = hash_of(rule, value);
         if !self.is_kept(hash) {
             return None;
         }
@@ -76,6 +74,16 @@ impl Among {
         self.round += 1;
         self.round < 1 << self.bits
     }
+}
+
+/// Two independent halves: by 64 bits alone, some two of a billion values would be taken for the same.
+fn hash_of(rule: usize, value: &[u8]) -> u128 {
+    let half = |which: u8| {
+        let mut hasher = DefaultHasher::new();
+        (which, rule, value).hash(&mut hasher);
+        u128::from(hasher.finish())
+    };
+    half(0) << 64 | half(1)
 }
 
 #[cfg(test)]

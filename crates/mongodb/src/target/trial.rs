@@ -67,12 +67,14 @@ impl Connection {
             let other = self.listed(name).await?.map(|listed| kind(&listed)).filter(|kind| kind != "collection");
             let words =
                 |kind: String| if kind == "timeseries" { "a time series".to_owned() } else { format!("a {kind}") };
-            return Ok(other.map(|kind| format!("{name} was a collection then, and is {} today", words(kind))));
+            return Ok(
+                other.map(|kind| format!("{name} is to be a collection, and {} has that name today", words(kind)))
+            );
         };
         let series = format!("{database}.{series}");
         if let Some(other) = self.listed(&series).await?.map(|listed| kind(&listed)).filter(|kind| kind != "timeseries")
         {
-            return Ok(Some(format!("{series} was a time series then, and is a {other} today")));
+            return Ok(Some(format!("{series} is to be a time series, and a {other} has that name today")));
         }
         let Some(listed) = self.listed(name).await? else { return Ok(None) };
         let live = listed.definition(&[])?;

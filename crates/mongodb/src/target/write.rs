@@ -1,12 +1,14 @@
 //! A plan's writes, each only while the record still is what the plan saw.
 //!
 //! ```text
-//!   update  q: { _id, $expr: { $eq: [ "$$ROOT", { $literal: <expected> } ] } }   u: <image>
+//!   update  q: { _id, $expr: { $not: [ { $cmp: [ "$$ROOT", { $literal: <expected> } ] } ] } }   u: <image>
 //! ```
 //!
 //! The guard compares whole records inside the server, so that no write of another can come between looking and writing.
 //! It sees the order of fields and the kinds of values, with two limits of the server's comparison: numbers compare by
 //! value (1 equals 1.0), and so do the zeros. A record that changed in nothing else is overwritten.
+//!
+//! `$eq` would say it shorter, but MongoDB 4.4 cannot plan it with a whole record.
 //!
 //! In a collection with a collation the server would find different texts equal: records are guarded one by one, see
 //! `guard`. No transaction may touch a capped one, though: there each statement asks for the simple comparison, and finds
@@ -72,7 +74,7 @@ impl<'a> Statement<'a> {
 
     pub(super) fn size(&self, mode: WriteMode) -> usize {
         let guard = if mode == WriteMode::Guarded { self.expected().map_or(0, <[u8]>::len) } else { 0 };
-        guard + self.goal().map_or(0, <[u8]>::len) + self.field.value.len() + 160
+        guard + self.goal().map_or(0, <[u8]>::len) + self.field.value.len() + 192
     }
 }
 
@@ -222,11 +224,13 @@ pub(super) fn put_statement(out: &mut Vec<u8>, statement: &Statement<'_>, mode: 
     raw::put(out, statement.field.kind, b"_id", statement.field.value);
     if let (WriteMode::Guarded, Some(expected)) = (mode, statement.expected()) {
         let expr = raw::put_document(out, kind::DOCUMENT, b"$expr");
-        let eq = raw::put_document(out, kind::ARRAY, b"$eq");
+        let not = raw::put_document(out, kind::ARRAY, b"$not");
+        let compare = raw::put_document(out, kind::DOCUMENT, b"0");
+        let cmp = raw::put_document(out, kind::ARRAY, b"$cmp");
         raw::put_string(out, b"0", "$$ROOT")?;
         let literal = raw::put_document(out, kind::DOCUMENT, b"1");
         raw::put(out, kind::DOCUMENT, b"$literal", expected);
-        for open in [literal, eq, expr] {
+        for open in [literal, cmp, compare, not, expr] {
             raw::close(out, open)?;
         }
     }

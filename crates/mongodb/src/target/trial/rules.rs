@@ -17,14 +17,14 @@ use crate::interpret::raw::{self, Element, kind};
 use crate::target::define::{fields, indexes, part, same};
 use crate::target::keys::{Keys, Path, keys, path};
 
-/// Whether a record is accepted, by its bytes.
-type Accepts = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
+/// Whether an index can hold a record.
+type Holds = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
 /// How one rule is checked.
 pub(super) enum Check {
     Unique(Unique),
-    /// By the bytes of a record. Only records that meet the condition are in the index.
-    Bytes(Accepts, Option<Document>),
+    /// By the bytes of a record: whether it is accepted. Only records that meet the condition are in the index.
+    Bytes(Holds, Option<Document>),
     /// By the server: what meets the condition is refused.
     Condition(Document),
 }
