@@ -1,5 +1,11 @@
 //! Random actions on a database: documents of every kind, transactions, definitions, moves between tenants.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a test's own tool")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "each test file uses a part of it"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

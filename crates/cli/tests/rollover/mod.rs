@@ -1,5 +1,11 @@
 //! A source whose oplog holds little, and rolls over when somebody wants it to.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs, reason = "a test's own tool")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "each test file uses a part of it"
+)]
 
 use std::time::{Duration, Instant};
 
