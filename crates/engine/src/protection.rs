@@ -36,8 +36,10 @@ pub(crate) async fn take_up(vault: &Vault, source: &dyn Source) -> Result<bool> 
     loop {
         let state = vault.refresh().await?;
         let Some(before) = state.protection().cloned() else {
+            // Whoever did not record it followed the first way there was.
+            let assumed = Protection { feed: String::new(), ..wanted.clone() };
             let first = |state: &VaultState| match state.protection() {
-                None => vec![fact(through(state, &stream), &wanted)],
+                None => vec![fact(through(state, &stream), &assumed)],
                 Some(_) => Vec::new(),
             };
             vault.commit(|state| Ok(first(state))).await?;

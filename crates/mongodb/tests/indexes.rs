@@ -1,8 +1,10 @@
 //! Every kind of index and every form of `collMod`, as of instants between the changes.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test at the edge: real clock, real server")]
 
+#[macro_use]
 mod scenario;
 
+use backstay_mongodb::Feed;
 use bson::{Document, doc};
 use scenario::Stage;
 
@@ -89,12 +91,11 @@ async fn every_kind_of_index_comes_back() {
     stage.check_all().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_option_comes_back_through_every_change_of_it() {
+async fn every_option_comes_back_through_every_change_of_it(feed: Feed) {
     if backstay_testkit::require_mongod_since(6, 0).is_none() {
         return;
     }
-    let Some(mut stage) = Stage::open().await else { return };
+    let Some(mut stage) = Stage::open_by(feed).await else { return };
     let clustered = doc! { "key": { "_id": 1 }, "unique": true };
     for create in [
         doc! { "create": "plain" },
@@ -136,3 +137,5 @@ async fn every_option_comes_back_through_every_change_of_it() {
     let refused: Vec<_> = stage.moments.iter().filter(|moment| moment.label.ends_with("(refused)")).collect();
     assert!(refused.len() < 4, "{:?}", refused.iter().map(|moment| &moment.label).collect::<Vec<_>>());
 }
+
+by_both!(every_option_comes_back_through_every_change_of_it);

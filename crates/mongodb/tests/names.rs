@@ -2,8 +2,10 @@
 //! long as they may be.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test at the edge: real clock, real server")]
 
+#[macro_use]
 mod scenario;
 
+use backstay_mongodb::Feed;
 use bson::{Document, doc};
 use scenario::Stage;
 
@@ -16,9 +18,8 @@ async fn rename(stage: &Stage, from: &str, to: &str, drop_target: bool) {
     stage.run("admin", doc! { "renameCollection": from, "to": to, "dropTarget": drop_target }).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn collections_come_back_under_the_names_that_they_had() {
-    let Some(mut stage) = Stage::open().await else { return };
+async fn collections_come_back_under_the_names_that_they_had(feed: Feed) {
+    let Some(mut stage) = Stage::open_by(feed).await else { return };
     for name in ["a", "b", "c.d", "e"] {
         put(&stage, "one", name, 0, 5).await;
         put(&stage, "two", name, 0, 3).await;
@@ -57,9 +58,8 @@ async fn collections_come_back_under_the_names_that_they_had() {
     stage.check_all().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn views_come_back_with_what_they_stand_on() {
-    let Some(mut stage) = Stage::open().await else { return };
+async fn views_come_back_with_what_they_stand_on(feed: Feed) {
+    let Some(mut stage) = Stage::open_by(feed).await else { return };
     put(&stage, "shop", "orders", 0, 5).await;
     let view =
         |name: &str, on: &str, pipeline: Vec<Document>| doc! { "create": name, "viewOn": on, "pipeline": pipeline };
@@ -142,3 +142,5 @@ async fn names_of_any_script_and_length_come_back() {
     stage.moment("and back").await;
     stage.check_all().await;
 }
+
+by_both!(collections_come_back_under_the_names_that_they_had, views_come_back_with_what_they_stand_on);

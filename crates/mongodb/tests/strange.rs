@@ -1,8 +1,10 @@
 //! Strange data: what a server accepts comes back byte for byte, whatever drivers would say of it.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test at the edge: real clock, real server")]
 
+#[macro_use]
 mod scenario;
 
+use backstay_mongodb::Feed;
 use bson::raw::{RawBson, RawDocumentBuf, cstr};
 use bson::spec::BinarySubtype;
 use bson::{Binary, Bson, DateTime, Decimal128, Document, Regex, Timestamp, doc, oid::ObjectId, rawdoc};
@@ -102,9 +104,8 @@ fn raw(value: &Bson) -> RawBson {
     RawBson::try_from(value.clone()).unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_type_and_every_id_comes_back() {
-    let Some(mut stage) = Stage::open().await else { return };
+async fn every_type_and_every_id_comes_back(feed: Feed) {
+    let Some(mut stage) = Stage::open_by(feed).await else { return };
     let values = |from: i32| {
         let of = |(n, value): (usize, Bson)| {
             let mut document = rawdoc! { "_id": from + i32::try_from(n).unwrap() };
@@ -241,9 +242,8 @@ async fn equal_numbers_are_one_id() {
     stage.check_all().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn names_that_repeat_or_look_like_operators_come_back() {
-    let Some(mut stage) = Stage::open().await else { return };
+async fn names_that_repeat_or_look_like_operators_come_back(feed: Feed) {
+    let Some(mut stage) = Stage::open_by(feed).await else { return };
     let twice = |id: i32| {
         let mut inner = rawdoc! { "x": 1, "y": 2 };
         inner.append(cstr!("x"), "second");
@@ -332,9 +332,8 @@ async fn names_that_repeat_or_look_like_operators_come_back() {
     scenario::assert_same(&scenario::show(&stage.client).await, &stage.moments[0].content, "in place");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn records_as_large_and_as_deep_as_they_may_be_come_back() {
-    let Some(mut stage) = Stage::open().await else { return };
+async fn records_as_large_and_as_deep_as_they_may_be_come_back(feed: Feed) {
+    let Some(mut stage) = Stage::open_by(feed).await else { return };
     let limit = 16 * 1024 * 1024;
     // _id (9), big (5 + 4 + text + 1 …): the document is exactly as large as the server takes.
     let exact = |id: i32, fill: &str| {
@@ -378,3 +377,9 @@ async fn records_as_large_and_as_deep_as_they_may_be_come_back() {
     scenario::assert_same(&scenario::show(&stage.client).await, &stage.moments[1].content, "in place");
     let _ = BinarySubtype::Generic;
 }
+
+by_both!(
+    every_type_and_every_id_comes_back,
+    names_that_repeat_or_look_like_operators_come_back,
+    records_as_large_and_as_deep_as_they_may_be_come_back
+);

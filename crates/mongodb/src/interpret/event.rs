@@ -102,6 +102,12 @@ impl<'a> Event<'a> {
         [self.database, ".", self.collection].concat()
     }
 
+    /// True when `namespace` is the full name of what it concerns.
+    pub fn is_in(&self, namespace: &str) -> bool {
+        let rest = namespace.strip_prefix(self.database).and_then(|rest| rest.strip_prefix('.'));
+        rest == Some(self.collection)
+    }
+
     /// True when it concerns one record of a collection.
     pub fn is_of_record(&self) -> bool {
         matches!(self.kind, "insert" | "update" | "replace" | "delete")

@@ -55,7 +55,10 @@ impl Sieve {
 
     /// As [`Sieve::keeps`], of an event of a change stream. An unknown one breaks the feed when it is archived.
     pub(super) fn keeps_event(&mut self, event: &Event<'_>) -> bool {
-        !event.is_of_record() || self.includes(&event.namespace())
+        if !event.is_of_record() {
+            return true;
+        }
+        if event.is_in(&self.last.0) { self.last.1 } else { self.includes(&event.namespace()) }
     }
 
     fn includes(&mut self, ns: &str) -> bool {

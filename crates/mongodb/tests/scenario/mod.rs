@@ -10,10 +10,29 @@
 //! `listCollections` and `listIndexes` give them. A server's own additions (UUIDs, defaults written out) are left out.
 #![allow(
     dead_code,
+    unused_macros,
     clippy::unwrap_used,
     clippy::disallowed_methods,
     reason = "a test at the edge: real clock, real servers; each test uses some of it"
 )]
+
+/// Makes each function two tests: by the oplog, and by change streams.
+macro_rules! by_both {
+    ($($test:ident),+) => {
+        mod by_the_oplog {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(backstay_mongodb::Feed::Oplog).await;
+            })+
+        }
+        mod by_change_streams {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(backstay_mongodb::Feed::ChangeStreams).await;
+            })+
+        }
+    };
+}
 
 mod shown;
 
@@ -82,6 +101,11 @@ impl Stage {
         Stage::with(&[], Options::default()).await
     }
 
+    /// With everything included, followed by `feed`.
+    pub async fn open_by(feed: Feed) -> Option<Stage> {
+        Stage::with(&[], Options { feed, ..Options::default() }).await
+    }
+
     /// With `parameters` of the source's server, and these options (but the URI) for reading it.
     pub async fn with(parameters: &[&str], options: Options) -> Option<Stage> {
         Stage::with_cache(0.25, parameters, options).await
@@ -89,7 +113,6 @@ impl Stage {
 
     /// With so many gigabytes for the cache of the source's server.
     pub async fn with_cache(cache_gb: f32, parameters: &[&str], options: Options) -> Option<Stage> {
-        let options = Options { feed: feed(options.feed), ..options };
         require_mongod()?;
         let args = parameters.iter().flat_map(|parameter| ["--setParameter".to_owned(), (*parameter).to_owned()]);
         let set = backstay_testkit::Options { args: args.collect(), cache_gb, ..Default::default() };
@@ -281,12 +304,6 @@ impl Stage {
         println!("{} moments restored twice in {:?}", self.moments.len(), begun.elapsed());
         assert_eq!(self.backup().await.drift, Some(0), "the archive knows all that the source holds");
     }
-}
-
-/// Every scenario can be told to follow a change stream instead of the oplog: `BACKSTAY_FEED=change-streams`.
-fn feed(asked: Feed) -> Feed {
-    let is_asked = std::env::var("BACKSTAY_FEED").is_ok_and(|feed| feed == "change-streams");
-    if is_asked { Feed::ChangeStreams } else { asked }
 }
 
 /// The cluster time of everything that was written so far; nothing that is written later shares it.

@@ -168,6 +168,17 @@ fn what_cannot_be_followed_is_named_and_breaks_the_feed() {
 }
 
 #[test]
+fn a_name_is_compared_without_being_put_together() {
+    let raw = bytes(&event("insert", doc! { "fullDocument": { "_id": 1 } }));
+    let event = Event::read(&raw).unwrap();
+    assert_eq!(event.namespace(), "shop.orders");
+    assert!(event.is_in("shop.orders"));
+    for other in ["", "shop", "shop.", "shop.orders2", "shop2.orders", "shoporders", "op.orders"] {
+        assert!(!event.is_in(other), "{other}");
+    }
+}
+
+#[test]
 fn a_change_that_does_not_say_what_it_must_is_an_error_when_it_is_read() {
     for (kind, more) in [
         ("update", doc! { "documentKey": { "_id": 1 }, "updateDescription": { "updatedFields": {} } }),
