@@ -53,7 +53,8 @@ impl Selection {
         self.tenants.is_none() || self.shredded != Shredded::Refused
     }
 
-    pub(crate) fn has_id(&self, id: &[u8]) -> bool {
+    /// True unless ids were selected, and this one is not among them.
+    pub fn has_id(&self, id: &[u8]) -> bool {
         self.ids.as_ref().is_none_or(|ids| ids.binary_search_by(|known| known.as_slice().cmp(id)).is_ok())
     }
 

@@ -5,7 +5,7 @@
 
 mod shop;
 
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use mongodb::Collection;
 use serde_json::{Value, json};
 use shop::{Shop, all};
@@ -161,6 +161,40 @@ fn a_value_that_another_has_now_is_refused_and_one_that_moves_is_not() {
 }
 
 #[test]
+fn a_record_that_was_not_asked_for_keeps_what_it_has() {
+    shop::runtime().block_on(async {
+        let Some(desk) = Desk::open("people", vec![person(1, "a"), person(2, "b"), person(3, "c")]).await else {
+            return;
+        };
+        desk.index(doc! { "name": "mail_1", "key": { "mail": 1 }, "unique": true }).await;
+        let desk = Desk { at: desk.shop.now().await, ..desk };
+        desk.records.delete_many(doc! { "_id": { "$in": [1, 3] } }).await.unwrap();
+        desk.records.update_one(doc! { "_id": 2 }, doc! { "$set": { "mail": "a" } }).await.unwrap();
+        let found = desk.refused(&["--id", "1", "--id", "3"]).await;
+        assert_eq!((pair(&found["examples"][0]), &found["count"]), (numbers("1", "2"), &json!(1)), "{found}");
+        desk.restore(&["--yes", "--id", "1", "--id", "2", "--id", "3"], 0);
+        assert_eq!(desk.all().await, [person(1, "a"), person(2, "b"), person(3, "c")]);
+    });
+}
+
+#[test]
+fn a_validator_that_the_server_cannot_evaluate_stops_nothing() {
+    shop::runtime().block_on(async {
+        let item = |id: i32, price: Bson| doc! { "_id": id, "tenant": "t", "price": price };
+        let items = vec![item(1, "5".into()), item(2, "n/a".into()), item(3, "-6".into())];
+        let Some(desk) = Desk::open("items", items).await else { return };
+        let then = desk.all().await;
+        desk.records.delete_many(doc! {}).await.unwrap();
+        let number = doc! { "$expr": { "$gt": [{ "$toInt": "$price" }, 0] } };
+        let change = doc! { "collMod": "items", "validator": number };
+        desk.shop.client.database("shop").run_command(change).await.unwrap();
+        let preview = desk.restore(&["--preview"], 0);
+        assert_eq!(preview["refusals"][0]["count"], json!(2), "{preview}");
+        desk.comes_back(&then, &T).await;
+    });
+}
+
+#[test]
 fn partial_sparse_and_collated_indexes_refuse_by_their_own_rules() {
     shop::runtime().block_on(async {
         let word = |id: i32, code: &str, live: bool| {
@@ -219,6 +253,9 @@ fn indexes_that_cannot_hold_what_comes_back_are_named() {
             place(7, doc! { "tags": ["a", "b"], "more": ["c"] }),
             place(8, doc! { "spot": null, "tags": ["a"], "language": "none" }),
             place(9, doc! { "spot": [8, 9] }),
+            place(10, doc! { "flat": "here", "spot": {} }),
+            place(11, doc! { "flat": {} }),
+            place(12, doc! { "flat": { "home": [1, 2], "work": [3, 4] } }),
         ];
         let Some(desk) = Desk::open("places", places).await else { return };
         let then = desk.all().await;

@@ -24,8 +24,10 @@ use crate::capture::only_stream;
 /// The fact that `protection` holds from `from` on.
 pub(crate) fn fact(from: Tick, protection: &Protection) -> Fact {
     let Protection { include, tenants, feed } = protection.clone();
-    let feed = (!feed.is_empty()).then_some(feed);
-    Fact::Protected { from, include, tenants, feed }
+    match feed.is_empty() {
+        true => Fact::Protected { from, include, tenants },
+        false => Fact::ProtectedBy { from, include, tenants, feed },
+    }
 }
 
 /// Makes what the source's configuration protects what the ledger says is protected. True when that was a change, which

@@ -205,9 +205,23 @@ pub enum Fact {
         /// The tenant rules, in their order.
         #[n(2)]
         tenants: Vec<String>,
-        /// How changes are followed; none for the adapter's first way.
+    },
+    /// The same where changes are followed in another way than the adapter's first. A kind of its own, because a program that does
+    /// not know of ways must not take it for the first.
+    #[n(20)]
+    ProtectedBy {
+        /// Changes after this tick are archived for it.
+        #[cbor(n(0), with = "wire::tick")]
+        from: Tick,
+        /// Patterns of the namespaces; empty for all.
+        #[n(1)]
+        include: Vec<String>,
+        /// The tenant rules, in their order.
+        #[n(2)]
+        tenants: Vec<String>,
+        /// How changes are followed.
         #[n(3)]
-        feed: Option<String>,
+        feed: String,
     },
     /// From here on one process alone follows a stream: commits under an older claim are refused.
     #[n(16)]

@@ -61,12 +61,7 @@ fn drafts() -> [Vec<Fact>; 4] {
             Fact::DriftFound { scan: [0xAA; 16], at: at(95), records: 3 },
         ],
         vec![
-            Fact::Protected {
-                from: at(110),
-                include: vec!["shop.*".into()],
-                tenants: vec!["*=shared".into()],
-                feed: None,
-            },
+            Fact::Protected { from: at(110), include: vec!["shop.*".into()], tenants: vec!["*=shared".into()] },
             Fact::StreamClaimed {
                 stream: "rs0".into(),
                 epoch: 1,

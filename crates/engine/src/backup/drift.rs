@@ -163,8 +163,12 @@ impl DriftJob<'_> {
         let mut scan = RangeScan::new(self.source, world.as_ref(), namespace, partition.range.clone(), at);
         let mut batch = RecordBatch::default();
         let mut found = Found::default();
-        loop {
-            let more = scan.next(&mut batch, None, self.monitor).await?;
+        // Nobody knows what a change since `at` changed: what is read over a gap goes below it, and until the end of the reading
+        // nothing is covered.
+        let is_below = self.in_gap && namespace.kind != NamespaceKind::Ordered;
+        let mut more = true;
+        while more {
+            more = scan.next(&mut batch, None, self.monitor).await?;
             self.report.records += batch.len() as u64;
             self.report.source_bytes += batch.bytes() as u64;
             self.meter.add(batch.len() as u64, batch.bytes() as u64);
@@ -172,17 +176,17 @@ impl DriftJob<'_> {
             comparison.batch(&batch, &mut sink);
             if !more {
                 comparison.rest(&mut sink);
-                break;
+            }
+            if is_below {
+                self.push(namespace, at, std::mem::take(&mut found));
+                if self.writer.is_full() {
+                    self.store().await?;
+                }
             }
         }
         let now = clock.renew(self.source, world.as_ref()).await?;
         if found.is_empty() {
             return Ok(());
-        }
-        if self.in_gap && namespace.kind != NamespaceKind::Ordered {
-            // Nobody knows what a change since then changed: what was read goes below it. Until `now` nothing is covered.
-            self.push(namespace, at, found);
-            return if self.writer.is_full() { self.store().await } else { Ok(()) };
         }
         *snapshot = self.archive_at(now).await?;
         let touched = snapshot.touched(partition, &Selection::default(), at, now).await?;

@@ -184,6 +184,7 @@ impl Job<'_> {
 /// What a rewind of `selection` makes of the record with this id, by what was there `then`.
 pub(crate) fn wanted_image<'r>(selection: &Selection, id: &[u8], then: &'r Loaded) -> Wanted<'r> {
     match then.get(id) {
+        _ if !selection.has_id(id) => Wanted::NotSelected,
         // What is not found may have been there under a key that was shredded.
         None if selection.may_miss() => Wanted::NotSelected,
         None => Wanted::Nothing,

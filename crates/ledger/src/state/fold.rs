@@ -163,10 +163,13 @@ impl VaultState {
                 self.books.drift.push(Drift { scan: *scan, at: *at, records: *records });
                 Ok(())
             }
-            Fact::Protected { from, include, tenants, feed } => {
-                let (include, tenants, feed) = (include.clone(), tenants.clone(), feed.clone().unwrap_or_default());
-                let protection = Protection { include, tenants, feed };
-                self.protect(*from, protection)
+            Fact::Protected { from, include, tenants } => {
+                let (include, tenants) = (include.clone(), tenants.clone());
+                self.protect(*from, Protection { include, tenants, feed: String::new() })
+            }
+            Fact::ProtectedBy { from, include, tenants, feed } => {
+                let (include, tenants, feed) = (include.clone(), tenants.clone(), feed.clone());
+                self.protect(*from, Protection { include, tenants, feed })
             }
             Fact::StreamClaimed { stream, epoch, holder } => self.take_claim(stream, *epoch, holder, when),
             Fact::StreamReleased { stream, epoch } => {

@@ -426,8 +426,11 @@ impl Model {
                 self.claim(stream) == Some((*epoch, true))
             }
             Fact::FloorRaised { floor } => self.floor() < *floor && *floor <= seq,
-            Fact::Protected { from, .. } => {
-                let known = |fact: &Fact| if let Fact::Protected { from, .. } = fact { Some(*from) } else { None };
+            Fact::Protected { from, .. } | Fact::ProtectedBy { from, .. } => {
+                let known = |fact: &Fact| match fact {
+                    Fact::Protected { from, .. } | Fact::ProtectedBy { from, .. } => Some(*from),
+                    _ => None,
+                };
                 self.0.iter().rev().find_map(known).is_none_or(|last| last <= *from)
             }
         }

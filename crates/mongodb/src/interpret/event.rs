@@ -30,8 +30,6 @@ pub struct Event<'a> {
     pub collection: &'a str,
     /// The collection's identity.
     pub uuid: Option<&'a [u8; 16]>,
-    /// True for one of the changes of a transaction.
-    pub in_transaction: bool,
     /// The record, whole.
     pub document: Option<&'a [u8]>,
     /// Its `_id`, and the shard key.
@@ -64,14 +62,11 @@ impl<'a> Event<'a> {
     pub fn read(entry: &'a [u8]) -> Result<Event<'a>> {
         let mut event = Event::default();
         let (mut kind, mut at) = (None, None);
-        let (mut session, mut number) = (false, false);
         for element in raw::elements(entry)? {
             let element = element?;
             match element.name {
                 b"operationType" => kind = element.as_str(),
                 b"clusterTime" => at = element.as_timestamp(),
-                b"lsid" => session = true,
-                b"txnNumber" => number = true,
                 b"collectionUUID" => event.uuid = uuid(element),
                 b"fullDocument" => event.document = element.as_document(),
                 b"documentKey" => event.key = element.as_document(),
@@ -92,7 +87,6 @@ impl<'a> Event<'a> {
         }
         event.kind = kind.ok_or_else(|| wrong("it has no operationType"))?;
         event.at = Tick::from_u64(at.ok_or_else(|| wrong("it has no clusterTime"))?);
-        event.in_transaction = session && number;
         event.is_whole()?;
         Ok(event)
     }

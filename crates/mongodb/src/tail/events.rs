@@ -6,13 +6,13 @@
 //! ```
 //!
 //! **Order.** Events come by cluster time, those of a transaction together, at the tick of its commit: no open transaction is
-//! ever seen, and `resume` is `through`.
+//! ever seen, and `resume` is `through`. One that cannot be read ends what can be told, and what came before it counts.
 //!
 //! **How far it has come.** The token of a reply (`postBatchResumeToken`) is that of its last event, or a *high-water mark*: a
 //! cluster time alone. A replica set makes a mark when it has run out of events, out of the newest oplog entry that it looked
 //! at, if that is newer than the last event (`PlanExecutorPipeline::_performChangeStreamsAccounting`): that entry gave no event,
 //! or the event would have come first, so everything up to *and with* it has been seen. Only the mark that a stream begins
-//! with is none: it repeats the cluster time that was asked for. An empty reply means the same of the last transaction: the server looked
+//! with is none: it repeats the cluster time that was asked for. An empty reply means the same of the last tick: the server looked
 //! for more, and there was nothing. It counts on a cursor that has shown an event, since one that is new may still look for
 //! its place.
 //!
@@ -109,9 +109,14 @@ impl EventTail {
         for event in events.into_iter().skip(*taken) {
             is_empty = false;
             let raw = event.ok().and_then(|value| value.as_document()).ok_or_else(wrong)?.as_bytes();
-            let event = Event::read(raw)?;
+            let event = match Event::read(raw) {
+                Ok(event) => event,
+                // What came before counts.
+                Err(_) if !batch.is_empty() => return Ok(false),
+                Err(error) => return Err(Error::Unshown { after: self.groups.complete(), why: error.to_string() }),
+            };
             let wanted = self.sieve.keeps_event(&event).then_some(raw);
-            match self.groups.accept(event.at, event.in_transaction, wanted, batch) {
+            match self.groups.accept(event.at, wanted, batch) {
                 Fit::Taken => *taken += 1,
                 Fit::Full => return Ok(false),
                 Fit::Last => {

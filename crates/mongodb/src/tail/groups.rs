@@ -1,14 +1,14 @@
 //! When the events of a tick are all there. Pure.
 //!
 //! ```text
-//!   events   a@7  t@8 t@8 t@8  b@9 …      a is handed over at once; those of the transaction t when something shows that it
-//!                                         is over: a later event, a later mark, or silence
+//!   events   a@7  t@8 t@8 t@8  b@9 …      each tick is handed over when something shows that it is over: a later event, a later
+//!                                         mark, or silence
 //! ```
 //!
-//! A write outside of a transaction is an oplog entry of its own, and one event. The events of a transaction share its tick, and
-//! none says that it is the last. They are held back; when they are more than [`Groups::bound`], those that came are handed
-//! over in batches that [continue](EntryBatch::continues), and the newest stays back, so that the batch that ends the tick has
-//! something of it.
+//! One oplog entry may give many events: that of a transaction, and since 6.1 also those of many inserts or deletes at
+//! once, which say nothing of belonging together. All share the entry's tick, and none says that it is the last. So the newest
+//! tick is held back; when its events are more than [`Groups::bound`], those that came are handed over in batches that
+//! [continue](EntryBatch::continues), and the newest stays back, so that the batch that ends the tick has something of it.
 
 use backstay_model::{EntryBatch, Tick};
 
@@ -30,7 +30,7 @@ pub(super) struct Groups {
     bound: usize,
     /// Every change at or before this tick was handed over, or is in the batch that is being filled.
     complete: Tick,
-    /// The transaction whose end is not known yet.
+    /// The tick whose end is not known yet.
     open: Option<Tick>,
     /// Its events that were not handed over.
     events: Vec<Vec<u8>>,
@@ -51,29 +51,24 @@ impl Groups {
     }
 
     /// Takes the event `raw` at `at`; `None` for one that is not wanted, and counts all the same. Events come in order.
-    pub(super) fn accept(&mut self, at: Tick, in_transaction: bool, raw: Option<&[u8]>, batch: &mut EntryBatch) -> Fit {
+    pub(super) fn accept(&mut self, at: Tick, raw: Option<&[u8]>, batch: &mut EntryBatch) -> Fit {
         if self.open == Some(at) {
             return raw.map_or(Fit::Taken, |raw| self.accept_more(at, raw, batch));
         }
         if self.open.is_some() {
             let alone = self.continued;
+            if !alone && !batch.is_empty() && batch.bytes() + self.bytes > self.bound {
+                return Fit::Full;
+            }
             self.settle(batch);
             // What continues has its last batch to itself.
             if alone {
                 return Fit::Full;
             }
         }
-        if !batch.is_empty() && batch.bytes() + raw.map_or(0, <[u8]>::len) > self.bound {
-            return Fit::Full;
-        }
-        if in_transaction {
-            self.open = Some(at);
-            raw.into_iter().for_each(|raw| self.hold(raw));
-            self.complete = self.complete.max(at.previous());
-        } else {
-            raw.into_iter().for_each(|raw| batch.push(at, raw));
-            self.complete = self.complete.max(at);
-        }
+        self.open = Some(at);
+        raw.into_iter().for_each(|raw| self.hold(raw));
+        self.complete = self.complete.max(at.previous());
         Fit::Taken
     }
 
@@ -138,14 +133,14 @@ mod tests {
         Tick::new(n, 0)
     }
 
-    /// A tick, how many events it has, and whether they are a transaction's.
-    fn feeds() -> impl Strategy<Value = Vec<(u32, usize, bool)>> {
-        let steps = prop::collection::vec((1u32..4, 1usize..9, any::<bool>()), 1..20);
+    /// A tick, and how many events it has.
+    fn feeds() -> impl Strategy<Value = Vec<(u32, usize)>> {
+        let steps = prop::collection::vec((1u32..4, prop_oneof![Just(1), 1usize..9]), 1..20);
         steps.prop_map(|steps| {
             let mut at = 10;
-            let feed = steps.into_iter().map(|(step, times, txn)| {
+            let feed = steps.into_iter().map(|(step, times)| {
                 at += step;
-                (at, if txn { times } else { 1 }, txn)
+                (at, times)
             });
             feed.collect()
         })
@@ -158,9 +153,9 @@ mod tests {
         fn a_tick_counts_when_all_of_it_is_there(
             feed in feeds(), cuts in prop::collection::vec(any::<bool>(), 200), bound in 1usize..40, silent in any::<bool>(),
         ) {
-            let events: Vec<(u32, bool, Vec<u8>)> = feed
+            let events: Vec<(u32, Vec<u8>)> = feed
                 .iter()
-                .flat_map(|(at, times, txn)| (0..*times).map(move |n| (*at, *txn, vec![u8::try_from(n).unwrap(); 5])))
+                .flat_map(|(at, times)| (0..*times).map(move |n| (*at, vec![u8::try_from(n).unwrap(); 5])))
                 .collect();
             let mut groups = Groups::new(t(10), bound);
             let (mut out, mut through, mut unfinished) = (Vec::<(Tick, Vec<u8>)>::new(), t(10), None);
@@ -184,14 +179,14 @@ mod tests {
                 batch.clear();
             };
             let mut batch = EntryBatch::default();
-            for (n, (at, txn, raw)) in events.iter().enumerate() {
+            for (n, (at, raw)) in events.iter().enumerate() {
                 if cuts[n % cuts.len()] {
                     hand_over(&groups, &mut batch);
                 }
-                let mut fit = groups.accept(t(*at), *txn, Some(raw), &mut batch);
+                let mut fit = groups.accept(t(*at), Some(raw), &mut batch);
                 while fit == Fit::Full {
                     hand_over(&groups, &mut batch);
-                    fit = groups.accept(t(*at), *txn, Some(raw), &mut batch);
+                    fit = groups.accept(t(*at), Some(raw), &mut batch);
                 }
                 if fit == Fit::Last {
                     hand_over(&groups, &mut batch);
@@ -202,7 +197,7 @@ mod tests {
             if silent { groups.settle(&mut batch) } else { groups.reach(last.next(), &mut batch) }
             hand_over(&groups, &mut batch);
             prop_assert!(through >= last);
-            let expected: Vec<(Tick, Vec<u8>)> = events.iter().map(|(at, _, raw)| (t(*at), raw.clone())).collect();
+            let expected: Vec<(Tick, Vec<u8>)> = events.iter().map(|(at, raw)| (t(*at), raw.clone())).collect();
             prop_assert_eq!(out, expected);
         }
     }

@@ -14,7 +14,7 @@ mod rules;
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
-use backstay_source::{Claim, Holders, RecordBatch, Result, Rule, Trial, Tried};
+use backstay_source::{Claim, Holders, RecordBatch, Result, Rule, RuleKind, Trial, Tried};
 use bson::RawDocument;
 
 use self::rules::{Check, Unique};
@@ -45,8 +45,7 @@ impl Connection {
         let Some(listed) = self.listed(name).await? else { return Ok(None) };
         let indexes = self.indexes(&listed.database, &listed.collection).await?.unwrap_or_default();
         let live = listed.definition(&indexes)?;
-        let (rules, checks): (Vec<Rule>, Vec<Check>) =
-            rules::between(&listed.collection, then, &live, whole)?.into_iter().unzip();
+        let (rules, checks): (Vec<Rule>, Vec<Check>) = rules::between(&listed, then, &live, whole)?.into_iter().unzip();
         if rules.is_empty() {
             return Ok(None);
         }
@@ -126,7 +125,11 @@ impl Trial for CollectionTrial {
                 }
                 Check::Condition(condition) => {
                     let images: Vec<&[u8]> = records.iter().map(|record| record.image).collect();
-                    for id in self.matching(&images, condition, None).await? {
+                    let out = match self.rules.get(rule).map(|rule| rule.kind) {
+                        Some(RuleKind::Validator) => self.failing(&images, condition).await?,
+                        _ => self.matching(&images, condition, None).await?,
+                    };
+                    for id in out {
                         refused.extend(places.get(id.as_slice()).map(|place| (*place, rule)));
                     }
                 }
@@ -171,7 +174,7 @@ impl Trial for CollectionTrial {
             let asked: Vec<usize> = (0..claims.len())
                 .filter(|place| claims.get(*place).is_some_and(|claim| claim.rule == rule && !claim.held))
                 .collect();
-            for some in asked.chunks(ask::CLAIMS) {
+            for some in ask::portions(&asked, claims) {
                 let values: Vec<&[u8]> =
                     some.iter().filter_map(|place| Some(claims.get(*place)?.value.as_slice())).collect();
                 let found = self.holding(unique, &values).await?;

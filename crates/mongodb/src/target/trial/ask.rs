@@ -8,7 +8,7 @@
 //!
 //! This works from the oldest server on that is supported; the stage made for it, `$documents`, came with 5.1.
 
-use backstay_source::{RecordBatch, Result};
+use backstay_source::{Claim, Error, RecordBatch, Result};
 use bson::{Document, RawDocumentBuf, doc};
 use futures::TryStreamExt as _;
 use mongodb::options::{ReadPreference, SelectionCriteria};
@@ -18,12 +18,14 @@ use super::{CollectionTrial, id};
 use crate::command::Command;
 use crate::failure::{code, translate, unexpected_reply};
 use crate::interpret::decode_id;
-use crate::interpret::id::class;
+use crate::interpret::id::{class, id_of};
 use crate::interpret::raw::{self, kind};
 use crate::target::keys::components;
 
 /// How many values are looked for in one command.
 pub(super) const CLAIMS: usize = 500;
+/// And how many bytes they have together; what is larger by itself is left to the writing.
+const CLAIMS_LEN: usize = 1 << 20;
 /// The most bytes of records in one command.
 const MOST_BYTES: usize = 4 << 20;
 /// A record that is larger does not fit into a command beside the condition.
@@ -53,6 +55,29 @@ impl CollectionTrial {
             let command = self.match_command(some, condition, index)?;
             for document in self.documents(command).await? {
                 found.push(id(&document)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The ids of those of `images` that a validator refuses, by the condition that is its opposite; also of those for
+    /// which the server cannot evaluate it.
+    pub(super) async fn failing(&self, images: &[&[u8]], condition: &Document) -> Result<Vec<Vec<u8>>> {
+        match self.matching(images, condition, None).await {
+            Err(error) if !is_about_records(&error) => return Err(error),
+            Err(_) => {}
+            found => return found,
+        }
+        let mut found = Vec::new();
+        for image in images {
+            match self.matching(&[image], condition, None).await {
+                Ok(failing) => found.extend(failing),
+                Err(error) if !is_about_records(&error) => return Err(error),
+                Err(_) => {
+                    let mut id = Vec::new();
+                    id_of(image, &mut id)?;
+                    found.push(id);
+                }
             }
         }
         Ok(found)
@@ -170,6 +195,31 @@ impl CollectionTrial {
         }
         Ok(documents)
     }
+}
+
+/// Cuts claims, by their places, into what one command can ask for.
+pub(super) fn portions<'p>(places: &'p [usize], claims: &[Claim]) -> Vec<&'p [usize]> {
+    let size = |place: &usize| claims.get(*place).map_or(0, |claim| claim.value.len());
+    let mut portions = Vec::new();
+    let mut rest = places;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let count = rest.iter().take(CLAIMS).take_while(|place| {
+            bytes += size(place);
+            bytes <= CLAIMS_LEN
+        });
+        let (some, later) = rest.split_at_checked(count.count().max(1)).unwrap_or((rest, &[]));
+        if some.len() > 1 || some.iter().all(|place| size(place) <= CLAIMS_LEN) {
+            portions.push(some);
+        }
+        rest = later;
+    }
+    portions
+}
+
+/// True for what the server says of the records that it was asked about, rather than of itself or of who asks.
+fn is_about_records(error: &Error) -> bool {
+    !matches!(error, Error::Unavailable { .. } | Error::Denied { .. })
 }
 
 /// One value as a condition, `{field: {$eq: …}, …}`; false when it cannot be put into one.

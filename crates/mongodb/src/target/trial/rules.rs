@@ -13,6 +13,7 @@
 use backstay_source::{Result, Rule, RuleKind};
 use bson::{Bson, Document, RawDocument, doc};
 
+use crate::catalog::Listed;
 use crate::interpret::raw::{self, Element, kind};
 use crate::target::define::{fields, indexes, part, same};
 use crate::target::keys::{Keys, Path, keys, path};
@@ -70,7 +71,9 @@ const LANGUAGES: &str = "^(none|da|dan|danish|nl|nld|dut|dutch|en|eng|english|fi
                          russian|es|spa|spanish|sv|swe|swedish|tr|tur|turkish|turkish)$";
 
 /// The rules of `live`, the definition of today, that `then` lacks. With `whole` no records stay but those that come back.
-pub(super) fn between(collection: &str, then: &[u8], live: &[u8], whole: bool) -> Result<Vec<(Rule, Check)>> {
+pub(super) fn between(listed: &Listed, then: &[u8], live: &[u8], whole: bool) -> Result<Vec<(Rule, Check)>> {
+    let Listed { database, collection, .. } = listed;
+    let shell = format!("db.getSiblingDB({database:?})");
     let mut rules = Vec::new();
     let was = indexes(then)?;
     for (name, index) in indexes(live)? {
@@ -78,10 +81,12 @@ pub(super) fn between(collection: &str, then: &[u8], live: &[u8], whole: bool) -
         let is = |option: &[u8]| found.get(option).is_some_and(Element::is_true);
         let same_rule = |other: &&[u8]| is_same_rule(index, other).unwrap_or(false);
         let known = was.values().find(|other| same_rule(other));
-        let removal = format!("db.{collection}.dropIndex({name:?})");
+        let removal = format!("{shell}.getCollection({collection:?}).dropIndex({name:?})");
         let rule = |kind, words: String, new| Rule { kind, words, removal: removal.clone(), new };
         let paths = paths_of(index)?;
-        if is(b"unique") || is(b"prepareUnique") {
+        // Of other kinds of index the keys are not the values.
+        let is_plain = paths.iter().all(|(_, kind)| kind.is_none());
+        if is_plain && (is(b"unique") || is(b"prepareUnique")) {
             let was_unique = match known {
                 Some(known) => raw::find(known, b"unique")?.is_some_and(|unique| unique.is_true()),
                 None => false,
@@ -127,7 +132,7 @@ pub(super) fn between(collection: &str, then: &[u8], live: &[u8], whole: bool) -
         let rule = Rule {
             kind: RuleKind::Unique,
             words: "the collation by which ids are compared today".to_owned(),
-            removal: format!("db.{collection}.renameCollection(\"{collection}_of_today\")"),
+            removal: format!("{shell}.getCollection({collection:?}).renameCollection(\"{collection}_of_today\")"),
             new: !equal(b"collation"),
         };
         rules.push((rule, Check::Unique(unique)));
@@ -138,7 +143,7 @@ pub(super) fn between(collection: &str, then: &[u8], live: &[u8], whole: bool) -
         let rule = Rule {
             kind: RuleKind::Validator,
             words: "the validator of today".to_owned(),
-            removal: format!("db.runCommand({{collMod: {collection:?}, validationLevel: \"moderate\"}})"),
+            removal: format!("{shell}.runCommand({{collMod: {collection:?}, validationLevel: \"moderate\"}})"),
             new: true,
         };
         rules.push((rule, Check::Condition(doc! { "$nor": [validator] })));
@@ -162,13 +167,17 @@ fn unindexable(index: &[u8], paths: &[(String, Option<String>)]) -> Result<Optio
         // A cap that reaches around the whole sphere.
         let everywhere = doc! { "$geoWithin": { "$centerSphere": [[0, 0], 4] } };
         let plane_bounds = doc! { "$geoWithin": { "$box": [[least, least], [most, most]] } };
-        let shapeless = |field: String, within: &Document| {
-            let is_there = doc! { &field: { "$exists": true, "$nin": [Bson::Null, Bson::Array(Vec::new())] } };
-            Bson::from(doc! { "$and": [is_there, { "$nor": [{ &field: within.clone() }] }] })
+        // What counts as no value at all; the server indexes a record with it.
+        let nothing = || vec![Bson::Null, Bson::Array(Vec::new()), Bson::from(doc! {})];
+        let shapeless = |field: String, mut is_there: Document, within: &Document| {
+            is_there.insert("$nin", nothing());
+            Bson::from(doc! { "$and": [{ &field: is_there }, { "$nor": [{ &field: within.clone() }] }] })
         };
-        let any: Vec<Bson> = sphere.into_iter().map(|field| shapeless(field, &everywhere)).collect();
-        let any = any.into_iter().chain(plane.into_iter().map(|field| shapeless(field, &plane_bounds)));
-        let condition = doc! { "$or": any.collect::<Vec<_>>() };
+        let on_sphere = |field| shapeless(field, doc! { "$exists": true }, &everywhere);
+        // On a plane the server passes over what is neither, and takes a document of any names for one point or several.
+        let on_plane = |field| shapeless(field, doc! { "$type": "array" }, &plane_bounds);
+        let any: Vec<Bson> = sphere.into_iter().map(on_sphere).chain(plane.into_iter().map(on_plane)).collect();
+        let condition = doc! { "$or": any };
         return Ok(Some(("holds shapes and points only", Check::Condition(condition))));
     }
     if !of("text").is_empty() {
