@@ -47,6 +47,9 @@ const FOLLOWING: &str = "following the change stream";
 const EVENTS: u32 = 12_000;
 /// How long the server waits for an event before it answers that there was none.
 const SERVER_WAIT: std::time::Duration = std::time::Duration::from_millis(500);
+/// So many replies are read for one batch at most, as long as there is nothing in it but what is held back: the reply after
+/// a change that came alone says that it is whole.
+const REPLIES: usize = 3;
 /// Half a tail, so that capture fills each with two batches.
 const BATCH: usize = 8 << 20;
 
@@ -101,6 +104,20 @@ impl EventTail {
         })
     }
 
+    /// The rest of the last reply, or the next one, if one came.
+    async fn reply(&mut self) -> Result<Option<(RawBatch, usize)>> {
+        if let Some(unread) = self.unread.take() {
+            return Ok(Some(unread));
+        }
+        let (connection, reached, from) = (&self.connection, self.groups.complete(), self.from);
+        let token = self.token.as_ref();
+        let at = || token.map_or(At::Time(from), |token| At::Token(token.clone()));
+        let place = || Place { connection: connection.clone(), reached, at: at() };
+        let Some(reply) = self.line.reply(place).await? else { return Ok(None) };
+        self.token = Some(token_of(&reply)?);
+        Ok(Some((reply, 0)))
+    }
+
     /// Reads the events of a reply from the `taken`th on; false when the batch is full before its end.
     fn take(&mut self, reply: &RawBatch, taken: &mut usize, batch: &mut EntryBatch) -> Result<bool> {
         let wrong = || unexpected_reply(FOLLOWING, "cursor");
@@ -141,24 +158,15 @@ impl EventTail {
 impl Tail for EventTail {
     async fn next(&mut self, batch: &mut EntryBatch) -> Result<()> {
         batch.clear();
-        let reply = match self.unread.take() {
-            Some(unread) => Some(unread),
-            None => {
-                let (connection, reached, from) = (&self.connection, self.groups.complete(), self.from);
-                let token = self.token.as_ref();
-                let at = || token.map_or(At::Time(from), |token| At::Token(token.clone()));
-                let place = || Place { connection: connection.clone(), reached, at: at() };
-                let reply = self.line.reply(place).await?;
-                if let Some(reply) = &reply {
-                    self.token = Some(token_of(reply)?);
-                }
-                reply.map(|reply| (reply, 0))
+        for _ in 0..REPLIES {
+            if let Some((reply, mut taken)) = self.reply().await?
+                && !self.take(&reply, &mut taken, batch)?
+            {
+                self.unread = Some((reply, taken));
             }
-        };
-        if let Some((reply, mut taken)) = reply
-            && !self.take(&reply, &mut taken, batch)?
-        {
-            self.unread = Some((reply, taken));
+            if !batch.is_empty() || !self.groups.holds() {
+                break;
+            }
         }
         self.groups.finish(batch);
         Ok(())

@@ -50,6 +50,11 @@ impl Groups {
         self.complete
     }
 
+    /// True when events were taken of which none was handed over yet.
+    pub(super) fn holds(&self) -> bool {
+        !self.events.is_empty() && !self.continued
+    }
+
     /// Takes the event `raw` at `at`; `None` for one that is not wanted, and counts all the same. Events come in order.
     pub(super) fn accept(&mut self, at: Tick, raw: Option<&[u8]>, batch: &mut EntryBatch) -> Fit {
         if self.open == Some(at) {
