@@ -188,6 +188,11 @@ async fn finish(mut lanes: JoinSet<Result<(), mongodb::error::Error>>) -> Result
 
 /// A new, empty server with the cache size that all measurements use.
 pub async fn server(oplog_mb: u32) -> Result<ReplicaSet> {
-    let options = backstay_testkit::Options { cache_gb: 2.0, oplog_mb: Some(oplog_mb), ..Default::default() };
+    server_with(2.0, oplog_mb).await
+}
+
+/// The same with a cache of its own size.
+pub async fn server_with(cache_gb: f32, oplog_mb: u32) -> Result<ReplicaSet> {
+    let options = backstay_testkit::Options { cache_gb, oplog_mb: Some(oplog_mb), ..Default::default() };
     ReplicaSet::start(options).await
 }

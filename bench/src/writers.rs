@@ -88,10 +88,10 @@ async fn command(client: Client, seed: u64, documents: u64, from: u64, due: Inst
     Ok(Answered { latency: at - due, at, tick })
 }
 
-/// The value below which 99 in a hundred lie, in milliseconds.
-pub fn p99_ms(durations: impl Iterator<Item = Duration>) -> f64 {
+/// The value below which so many in a hundred lie, in milliseconds.
+pub fn percentile_ms(percent: usize, durations: impl Iterator<Item = Duration>) -> f64 {
     let mut sorted: Vec<Duration> = durations.collect();
     sorted.sort();
-    let place = sorted.len().saturating_sub(1) * 99 / 100;
+    let place = sorted.len().saturating_sub(1) * percent / 100;
     sorted.get(place).map_or(f64::NAN, |duration| duration.as_secs_f64() * 1000.0)
 }

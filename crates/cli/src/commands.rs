@@ -114,6 +114,9 @@ impl Context {
 /// # Errors
 /// What kept it from doing what it was asked for.
 pub fn run(cli: Cli, environment: Environment, output: Arc<Output>) -> Result<Exit, Failure> {
+    if matches!(cli.command, Command::Backup(_)) {
+        stand_back();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -128,6 +131,15 @@ pub fn run(cli: Cli, environment: Environment, output: Arc<Output>) -> Result<Ex
     // the driver's own tasks, such as closing cursors, find their connections gone and panic on stderr.
     std::mem::forget(runtime);
     result
+}
+
+/// Lets the processes beside this one go first: the source's server is one of them where they share a machine. Threads have
+/// it from the one that starts them, so it comes before all others.
+fn stand_back() {
+    const STEPS: i32 = 10;
+    if let Err(error) = rustix::process::nice(STEPS) {
+        tracing::debug!(%error, "the backup goes on at the priority that it was started with");
+    }
 }
 
 /// A record in canonical Extended JSON.

@@ -45,6 +45,9 @@ pub enum Until {
     Cancelled,
 }
 
+/// How long changes are held in memory at most, unless it is said otherwise: a write can be restored well within two seconds.
+pub const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
 /// How to follow.
 #[derive(Clone, Copy, Debug)]
 pub struct CaptureOptions {
@@ -56,7 +59,7 @@ pub struct CaptureOptions {
 
 impl Default for CaptureOptions {
     fn default() -> CaptureOptions {
-        CaptureOptions { until: Until::Cancelled, tick: Duration::from_secs(1) }
+        CaptureOptions { until: Until::Cancelled, tick: COMMIT_EVERY }
     }
 }
 

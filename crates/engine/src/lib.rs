@@ -28,7 +28,7 @@ mod scope;
 mod undo;
 
 pub use backup::{BackupOptions, BackupReport, backup, backup_into};
-pub use capture::{CaptureOptions, CaptureReport, Until, capture};
+pub use capture::{COMMIT_EVERY, CaptureOptions, CaptureReport, Until, capture};
 pub use diff::{Difference, DifferenceKind, diff};
 pub use error::{Error, Result};
 #[cfg(feature = "fuzzing")]

@@ -6,15 +6,15 @@
 //!
 //! A [`Paced`] source is the source itself, with a pause behind each batch of a scan. The feed is not paced: what it does
 //! not read in time is lost. How long the source's users wait for their writes is looked at four times a second, and
-//! decides which share of the time the scan may read:
+//! decides which [`Share`] of the time the scan may read.
 //!
 //! ```text
-//!   mean since the last look  at most the target     above the target      above the ceiling
-//!   share of the time         grows, up to all       falls by a third      the least, and one second's pause
+//!   discover ─ quiet ─▶ scan: slow start ─ look ─ look ─ … ─ rest (quiet again) ─ look ─ …
 //! ```
 //!
-//! So the share rises slowly and falls fast, as networks do it (additive increase, multiplicative decrease). It never
-//! falls to nothing: a scan that stands still loses its snapshot, and in the end the feed.
+//! Where others write and wait for it, a scan rests for half a second in ten, so that what writes take without it stays known.
+
+mod share;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +26,7 @@ use backstay_source::{
     Capabilities, Namespace, Position, RecordBatch, Records, Result, Source, Start, Tail, Topology, WriteLatency,
 };
 
+use self::share::Share;
 use crate::Monitor;
 
 /// How often the source is asked how long its writes take.
@@ -34,12 +35,12 @@ const LOOK_MS: u64 = 250;
 const CEILING_PAUSE: Duration = Duration::from_secs(1);
 /// With fewer writes than this between two looks there is nobody to be kind to.
 const FEW_WRITES: u64 = 5;
-/// The least share of the time that a scan reads.
-const LEAST_SHARE: f64 = 0.05;
-/// How much the share grows at each look that finds nothing wrong.
-const GROWTH: f64 = 0.02;
-/// What is left of it when the target is missed.
-const DECAY: f64 = 2.0 / 3.0;
+/// Before the first scan, a reading this long after the one before it tells how long writes take in quiet.
+const SHORT_LOOK_MS: u64 = 50;
+/// How often a scan rests where it matters, and how long until the first half of a rest is over: what was asked for
+/// before it must be answered before quiet is measured.
+const REST_EVERY_MS: u64 = 10_000;
+const HALF_REST: Duration = Duration::from_millis(250);
 /// The longest pause at a time, so that a change of mind is noticed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -76,7 +77,11 @@ struct Governor {
 
 /// Times are those of [`World::elapsed_ms`].
 struct State {
-    share: f64,
+    share: Share,
+    has_begun: bool,
+    /// Until when nothing is read, and when the next rest is due.
+    rests_until_ms: u64,
+    next_rest_ms: u64,
     /// When the last pause ended.
     resumed_ms: u64,
     /// When the source was last asked; `None` before the first scan.
@@ -90,7 +95,16 @@ impl Paced {
     /// Reads `source` at `pace`; `monitor` ends the pauses when it is cancelled.
     pub fn new(source: Arc<dyn Source>, pace: Pace, monitor: &Monitor, world: &Arc<dyn World>) -> Paced {
         let now = world.elapsed_ms();
-        let state = State { share: 1.0, resumed_ms: now, looked_ms: None, last: None, paid_until_ms: now as f64 };
+        let state = State {
+            share: Share::new(pace.target, pace.ceiling),
+            has_begun: false,
+            rests_until_ms: now,
+            next_rest_ms: now + REST_EVERY_MS,
+            resumed_ms: now,
+            looked_ms: None,
+            last: None,
+            paid_until_ms: now as f64,
+        };
         let governor = Governor {
             source,
             pace,
@@ -107,10 +121,9 @@ impl Paced {
         Duration::from_millis(self.governor.waited_ms.load(Ordering::Relaxed))
     }
 
-    /// Before a scan: the first reading of how long writes take is what the next one is compared with.
     async fn begin(&self) {
         self.governor.wait_for_open_hours().await;
-        self.governor.look().await;
+        self.governor.begin().await;
         // What passed since the last scan was no work of this one.
         self.governor.state().resumed_ms = self.governor.world.elapsed_ms();
     }
@@ -125,14 +138,55 @@ impl Governor {
     async fn after_batch(&self, bytes: u64) {
         let due = self.due(bytes);
         self.wait_for_open_hours().await;
-        self.look().await;
+        match self.takes_a_rest() {
+            true => self.rest().await,
+            false => self.look().await,
+        }
         while let now = self.world.elapsed_ms()
+            && let due = due.max(self.rests_until_ms())
             && now < due
             && !self.monitor.is_cancelled()
         {
             self.pause(Duration::from_millis(due - now).min(LONGEST_PAUSE)).await;
         }
         self.state().resumed_ms = self.world.elapsed_ms();
+    }
+
+    /// Before a scan. Up to the first one nothing was read, and how long writes took is what they take in quiet.
+    async fn begin(&self) {
+        let now = self.world.elapsed_ms();
+        let is_first = {
+            let mut state = self.state();
+            let is_known = state.looked_ms.is_some_and(|looked| now.saturating_sub(looked) >= SHORT_LOOK_MS);
+            !std::mem::replace(&mut state.has_begun, true) && is_known
+        };
+        if !is_first {
+            return self.look().await;
+        }
+        if let Some(mean) = self.mean_since_last().await {
+            self.state().share.start(mean);
+        }
+    }
+
+    /// True for the one who is to measure how long writes take in quiet; then nobody reads for a while.
+    fn takes_a_rest(&self) -> bool {
+        let now = self.world.elapsed_ms();
+        let mut state = self.state();
+        let is_due = now >= state.next_rest_ms && state.share.needs_quiet();
+        if is_due {
+            state.rests_until_ms = now + 2 * HALF_REST.as_millis() as u64;
+            state.next_rest_ms = now + REST_EVERY_MS;
+        }
+        is_due
+    }
+
+    async fn rest(&self) {
+        self.pause(HALF_REST).await;
+        self.mean_since_last().await;
+        self.pause(HALF_REST).await;
+        if let Some(mean) = self.mean_since_last().await {
+            self.state().share.rested(mean);
+        }
     }
 
     async fn wait_for_open_hours(&self) {
@@ -160,7 +214,7 @@ impl Governor {
         let now = self.world.elapsed_ms();
         let mut state = self.state();
         let worked = now.saturating_sub(state.resumed_ms) as f64;
-        let by_share = now as f64 + worked * (1.0 / state.share - 1.0);
+        let by_share = now as f64 + worked * (1.0 / state.share.fraction() - 1.0);
         let by_limit = self.pace.bytes_per_second.map_or(0.0, |limit| {
             let from = state.paid_until_ms.max(now as f64 - worked);
             state.paid_until_ms = from + bytes as f64 * 1000.0 / limit.max(1.0);
@@ -171,45 +225,43 @@ impl Governor {
 
     /// Asks how long writes take, when it is time to.
     async fn look(&self) {
-        if self.pace.target.is_none() && self.pace.ceiling.is_none() {
+        let now = self.world.elapsed_ms();
+        let (is_early, is_first) = {
+            let state = self.state();
+            let is_early = state.looked_ms.is_some_and(|looked| now.saturating_sub(looked) < LOOK_MS);
+            (is_early || now < state.rests_until_ms, state.looked_ms.is_none())
+        };
+        if is_early {
             return;
         }
-        let now = self.world.elapsed_ms();
-        {
-            let mut state = self.state();
-            if state.looked_ms.is_some_and(|looked| now.saturating_sub(looked) < LOOK_MS) {
-                return;
-            }
-            state.looked_ms = Some(now);
-        }
-        match self.source.write_latency().await {
-            Ok(latency) => {
-                let mean = self.take_note(latency);
-                if mean.zip(self.pace.ceiling).is_some_and(|(mean, ceiling)| mean > ceiling) {
-                    self.pause(CEILING_PAUSE).await;
-                }
-            }
-            Err(error) => tracing::debug!(%error, "how long writes take is not known"),
+        let mean = self.mean_since_last().await;
+        if !is_first && self.state().share.worked(mean) {
+            self.pause(CEILING_PAUSE).await;
         }
     }
 
-    /// Sets the share by the mean time of the writes since the last look, and returns it; `None` when there were few.
-    fn take_note(&self, latency: Option<WriteLatency>) -> Option<Duration> {
-        let mut state = self.state();
-        let last = std::mem::replace(&mut state.last, latency)?;
+    /// The mean time of the writes since the last reading; `None` when there were few, or it is not known.
+    async fn mean_since_last(&self) -> Option<Duration> {
+        if self.pace.target.is_none() && self.pace.ceiling.is_none() {
+            return None;
+        }
+        self.state().looked_ms = Some(self.world.elapsed_ms());
+        let latency = match self.source.write_latency().await {
+            Ok(latency) => latency,
+            Err(error) => {
+                tracing::debug!(%error, "how long writes take is not known");
+                return None;
+            }
+        };
+        let last = std::mem::replace(&mut self.state().last, latency)?;
         let latency = latency?;
         let writes = latency.writes.saturating_sub(last.writes);
-        let mean = (writes >= FEW_WRITES)
-            .then(|| Duration::from_micros(latency.micros.saturating_sub(last.micros) / writes.max(1)));
-        let is_above = |bound: Option<Duration>| mean.zip(bound).is_some_and(|(mean, bound)| mean > bound);
-        state.share = if is_above(self.pace.ceiling) {
-            LEAST_SHARE
-        } else if is_above(self.pace.target) {
-            (state.share * DECAY).max(LEAST_SHARE)
-        } else {
-            (state.share + GROWTH).min(1.0)
-        };
-        mean
+        let micros = latency.micros.saturating_sub(last.micros);
+        (writes >= FEW_WRITES).then(|| Duration::from_micros(micros / writes.max(1)))
+    }
+
+    fn rests_until_ms(&self) -> u64 {
+        self.state().rests_until_ms
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -253,7 +305,9 @@ impl Source for Paced {
     }
 
     async fn discover(&self) -> Result<Topology> {
-        self.governor.source.discover().await
+        let topology = self.governor.source.discover().await;
+        self.governor.look().await;
+        topology
     }
 
     async fn position(&self) -> Result<Position> {

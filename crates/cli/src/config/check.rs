@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use backstay_engine::COMMIT_EVERY;
 use backstay_store::Place;
 use serde::Serialize;
 
@@ -34,8 +35,6 @@ impl fmt::Display for Problem {
     }
 }
 
-/// So often changes are committed unless it is said otherwise: a write can be restored well within two seconds.
-const COMMIT_EVERY_MS: u64 = 1000;
 /// Less costs a fsync or a request for next to nothing; more would lose too much with a capture that dies.
 const COMMIT_EVERY_ALLOWED_MS: std::ops::RangeInclusive<u64> = 100..=600_000;
 
@@ -185,7 +184,7 @@ impl Check<'_> {
         }
         let SourceSection { kind, include, tenants, feed, pace, commit_every_ms, .. } = section;
         let pace = PaceConfig::check(pace, |key, problem| self.problem(setting(&format!("pace.{key}")), problem));
-        let commit_every_ms = commit_every_ms.unwrap_or(COMMIT_EVERY_MS);
+        let commit_every_ms = commit_every_ms.unwrap_or(COMMIT_EVERY.as_millis() as u64);
         if !COMMIT_EVERY_ALLOWED_MS.contains(&commit_every_ms) {
             self.problem(setting("commit_every_ms"), "it is not between 100 and 600000 (ten minutes)");
         }

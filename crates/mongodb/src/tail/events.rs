@@ -244,7 +244,7 @@ impl Place {
     async fn opened_on(&self, member: &SelectionCriteria) -> Result<Opened> {
         let mut cursor = self.open_on(member).await.map_err(|error| self.meaning(&error))?;
         match cursor.next().await {
-            Some(Ok(first)) => Ok(Opened { pipe: Pipe::new(cursor), first }),
+            Some(Ok(first)) => Ok(Opened { pipe: Pipe::following(cursor), first }),
             Some(Err(error)) => Err(self.meaning(&error)),
             None => Err(unexpected_reply(FOLLOWING, "cursor")),
         }
