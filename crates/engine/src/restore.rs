@@ -200,11 +200,11 @@ pub async fn restore(
         undoes: None,
     };
     names::check(&request.destination, &run.namespaces)?;
-    job.foresee(&definitions).await?;
     let is_part = !request.scope.is_whole() && run.namespaces.iter().any(|namespace| !namespace.create);
     if !request.preview && is_part {
         job.unfinished = unfinished(vault, &run.target).await?;
     }
+    job.foresee(&definitions).await?;
     if request.writes_to_archive() {
         run.record(vault).await?;
         job.report.id = id;
@@ -323,13 +323,7 @@ impl Job<'_> {
             self.report.plan.add(&plan);
             let (namespace, target) = (definition.name.clone(), name.clone());
             self.report.namespaces.push(NamespacePlan { namespace, target, create: live.is_none(), plan });
-            // What a restore creates it also defines, however little of it was selected. Without a journal nobody knows
-            // whether an earlier one has created it and was cut short.
-            let may_be_unfinished =
-                !self.request.journal && matches!(self.request.destination, Destination::Into { .. });
-            let defines =
-                self.request.scope.is_whole() || live.is_none() || self.unfinished.contains(&name) || may_be_unfinished;
-            if !self.request.preview && defines && has_options(definition.kind) {
+            if !self.request.preview && self.defines(definition, &name) {
                 if live.is_some() {
                     self.target.build_indexes(&name, &definition.image).await?;
                     crash_point("restore.indexes-built");
@@ -344,6 +338,15 @@ impl Job<'_> {
                 Some(Proof::of(&self.archive_digest, &self.target_digest, self.read_back, scope, differences));
         }
         Ok(())
+    }
+
+    /// True when a namespace is to be defined as it was. What a restore creates it also defines, however little of it was
+    /// selected. Without a journal nobody knows whether an earlier one has created it and was cut short.
+    fn defines(&self, definition: &Definition, name: &str) -> bool {
+        let is_there = self.live.iter().any(|live| live.name == name);
+        let may_be_unfinished = !self.request.journal && matches!(self.request.destination, Destination::Into { .. });
+        let defines = self.request.scope.is_whole() || !is_there || self.unfinished.contains(name) || may_be_unfinished;
+        defines && has_options(definition.kind)
     }
 
     fn to_restore(&self, definitions: &[Definition]) -> Vec<RunNamespace> {

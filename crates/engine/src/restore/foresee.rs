@@ -294,6 +294,7 @@ impl Job<'_> {
                 continue;
             }
             let Some(live) = self.live.iter().find(|live| live.name == name).cloned() else { continue };
+            self.note_lasting_differences(definition, &name).await?;
             self.turn_to(definition);
             let whole = self.request.scope.is_whole() && !self.selection().may_miss();
             let scope = self.live_scope(definition);
@@ -327,6 +328,25 @@ impl Job<'_> {
             }
         }
         self.stop_at_refusals()
+    }
+
+    /// Says in which respects a namespace that is there will not be defined as it was: nobody's options and indexes are taken
+    /// away for a restore. Afterwards its proof says so.
+    async fn note_lasting_differences(&mut self, definition: &Definition, name: &str) -> Result<()> {
+        if !self.defines(definition, name) {
+            return Ok(());
+        }
+        let differences = self.target.lasting_differences(name, &definition.image).await?;
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let note =
+            format!("{name} will not be defined as it was then, and its proof will say so: {}", differences.join("; "));
+        match self.request.preview {
+            true => self.report.notes.push(note),
+            false => tracing::warn!("{note}"),
+        }
+        Ok(())
     }
 
     fn stop_at_refusals(&mut self) -> Result<()> {
