@@ -37,15 +37,17 @@ mod meant;
 mod names;
 mod order;
 mod plan;
+mod refusal;
 pub(crate) mod rewind;
 pub(crate) mod room;
 mod waiting;
 pub(crate) mod writer;
 
-pub(crate) use foresee::sentences;
-pub use foresee::{Refusal, RefusalKind, RefusedRecord};
+use foresee::Looked;
 pub use names::{Rename, Renaming, WrongNames};
 pub use plan::{NamespacePlan, Plan, RestoreReport};
+pub(crate) use refusal::sentences;
+pub use refusal::{Refusal, RefusalKind, RefusedRecord};
 use writer::Writer;
 
 /// Where the state is brought back to.
@@ -162,6 +164,7 @@ pub async fn restore(
         selection: request.scope.selection.clone(),
         hidden: BTreeMap::new(),
         unfinished: BTreeSet::new(),
+        looked: BTreeMap::new(),
         snapshot,
         view,
     };
@@ -277,6 +280,8 @@ pub(super) struct Job<'a> {
     hidden: BTreeMap<Incarnation, BTreeSet<String>>,
     /// Namespaces of the target that an earlier restore made and did not finish.
     unfinished: BTreeSet<String>,
+    /// In a preview: what the look for refusals has seen, by the names in the target.
+    looked: BTreeMap<String, Looked>,
 }
 
 impl Job<'_> {
@@ -286,7 +291,7 @@ impl Job<'_> {
         let mut differences = Vec::new();
         for definition in &definitions {
             let name = self.target_name(&definition.name);
-            if definition.kind == NamespaceKind::Views && name != definition.name {
+            if self.is_left_out(definition, &name) {
                 let note = format!("the views of {} are not restored under another name", definition.name);
                 self.report.notes.push(note);
                 continue;
@@ -301,7 +306,12 @@ impl Job<'_> {
             let interpreter = self.snapshot.interpreter();
             let expires = interpreter.expires(&definition.image)
                 || live.as_ref().is_some_and(|live| interpreter.expires(&live.definition));
+            let looked = self.looked.remove(&name).map(|looked| {
+                self.left = looked.left;
+                looked.plan
+            });
             let plan = match (&live, self.since) {
+                _ if let Some(plan) = looked => plan,
                 (None, _) => self.fresh(definition, &name, &scope).await?,
                 (Some(live), Some(now)) if live.incarnation == definition.incarnation => {
                     self.rewind(definition, &name, &scope, now, writer).await?
@@ -347,6 +357,11 @@ impl Job<'_> {
         let may_be_unfinished = !self.request.journal && matches!(self.request.destination, Destination::Into { .. });
         let defines = self.request.scope.is_whole() || !is_there || self.unfinished.contains(name) || may_be_unfinished;
         defines && has_options(definition.kind)
+    }
+
+    /// True for views that would get another name: their definitions name what they stand on.
+    fn is_left_out(&self, definition: &Definition, name: &str) -> bool {
+        definition.kind == NamespaceKind::Views && name != definition.name
     }
 
     fn to_restore(&self, definitions: &[Definition]) -> Vec<RunNamespace> {

@@ -58,12 +58,14 @@ pub struct WriteReport {
 }
 
 /// How much more fits into a namespace before it removes its oldest records; below zero when there is too much in it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Room {
     /// Records.
     pub records: i64,
     /// Bytes of records.
     pub bytes: i64,
+    /// How to make it larger, as the database's own users say it.
+    pub widening: String,
 }
 
 /// The unique values that a record takes up, as bytes that mean nothing else: two records with one in common cannot both

@@ -7,23 +7,40 @@ use async_trait::async_trait;
 
 use crate::{RecordBatch, Result};
 
-/// What kind of rule refuses records.
+/// Why records are refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RuleKind {
-    /// No two records with the same value.
+pub enum RefusalKind {
+    /// A unique index: another record has the value.
     Unique,
     /// An index that cannot hold every record.
     Index,
     /// A condition that every record is to meet, which a restore goes past: it does not refuse what comes back, but it may
     /// refuse the next change of it.
     Validator,
+    /// Something else stands there under the name.
+    Occupied,
+    /// There is no room without pushing others out.
+    Room,
+}
+
+impl RefusalKind {
+    /// One word, the same for ever: programs read it.
+    pub fn word(self) -> &'static str {
+        match self {
+            RefusalKind::Unique => "unique",
+            RefusalKind::Index => "index",
+            RefusalKind::Validator => "validator",
+            RefusalKind::Occupied => "occupied",
+            RefusalKind::Room => "room",
+        }
+    }
 }
 
 /// Something that refuses records today.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule {
     /// What kind.
-    pub kind: RuleKind,
+    pub kind: RefusalKind,
     /// What it is, in words: “the unique index email_1”.
     pub words: String,
     /// How to take it away, as the database's own users say it.

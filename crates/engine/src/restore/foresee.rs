@@ -14,19 +14,19 @@
 //! instant did, and a whole namespace comes back, that is nothing, and nothing is walked twice. What changes between this look
 //! and the writing is found by the writes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use backstay_archive::{Definition, Loaded, Selection, View};
-use backstay_model::NamespaceKind;
-use backstay_source::{Claim, Holders, RuleKind, Trial, Tried};
-use serde::Serialize;
+use backstay_model::{NamespaceKind, Tick};
+use backstay_source::{Claim, Holders, RefusalKind, Trial, Tried};
 
 use crate::proof::LiveScope;
 use crate::restore::among::Among;
+use crate::restore::refusal::{Refusal, RefusedRecord};
 use crate::restore::rewind::{Wanted, wanted_image};
-use crate::restore::room::Growth;
+use crate::restore::room::{Growth, Shortage};
 use crate::restore::writer::OwnedWrite;
-use crate::restore::{ConflictPolicy, Job};
+use crate::restore::{ConflictPolicy, Job, Plan};
 use crate::{Error, Result};
 
 /// How many records are counted for one rule. Who has so many needs no more of them to decide.
@@ -34,86 +34,15 @@ const MOST_COUNTED: usize = 10_000;
 /// How many are named.
 const NAMED: usize = 5;
 
-/// Why records would be refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RefusalKind {
-    /// A unique index: another record has the value.
-    Unique,
-    /// An index that cannot hold the record.
-    Index,
-    /// A validator. A restore goes past it; whoever changes the record next may not.
-    Validator,
-    /// Something else stands there under the namespace's name.
-    Occupied,
-}
-
-/// A record that would be refused.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct RefusedRecord {
-    /// Its id.
-    pub id: String,
-    /// The id of the record that has its unique value.
-    pub holder: Option<String>,
-}
-
-/// What would be refused by one rule.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Refusal {
-    /// The namespace's name in the target.
-    pub namespace: String,
-    /// Why.
-    pub kind: RefusalKind,
-    /// What refuses, in words.
-    pub rule: String,
-    /// True when the records cannot be written; false when only their next change would be refused.
-    pub blocks: bool,
-    /// How many records.
-    pub count: u64,
-    /// True when there are more than were counted.
-    pub more: bool,
-    /// Some of them.
-    pub examples: Vec<RefusedRecord>,
-    /// How to take the rule away, as the database's own users say it; empty when nothing can be said.
-    pub removal: String,
-}
-
-impl Refusal {
-    /// True when the restore cannot go on, though it `skips` records that cannot be written.
-    pub fn stops(&self, skips: bool) -> bool {
-        self.blocks && (!skips || self.kind == RefusalKind::Occupied)
-    }
-
-    /// Everything in one sentence.
-    pub fn sentence(&self) -> String {
-        let (namespace, rule) = (&self.namespace, &self.rule);
-        if self.kind == RefusalKind::Occupied {
-            return rule.clone();
-        }
-        let more = if self.more { "more than " } else { "" };
-        let records = if self.count == 1 { "record" } else { "records" };
-        let verb = if self.blocks { "would refuse" } else { "would refuse the next change of" };
-        let named: Vec<String> = self
-            .examples
-            .iter()
-            .map(|example| match &example.holder {
-                Some(holder) => format!("{} (its value is that of {holder})", example.id),
-                None => example.id.clone(),
-            })
-            .collect();
-        format!("{namespace}: {rule} {verb} {more}{} {records}, such as {}", self.count, named.join(", "))
-    }
-}
-
 /// What was found by one rule.
 #[derive(Default)]
-struct Found {
+struct Tally {
     ids: BTreeSet<Vec<u8>>,
     examples: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     more: bool,
 }
 
-impl Found {
+impl Tally {
     fn note(&mut self, id: &[u8], holder: Option<&[u8]>) {
         if self.ids.contains(id) {
             return;
@@ -147,6 +76,13 @@ impl Foreseen {
     }
 }
 
+/// What a preview has already seen of a namespace.
+pub(super) struct Looked {
+    pub plan: Plan,
+    /// See [`Job::left`].
+    pub left: Vec<Vec<u8>>,
+}
+
 /// Records of one namespace being tried.
 struct Trying {
     trial: Box<dyn Trial>,
@@ -156,12 +92,12 @@ struct Trying {
     /// Only values that records share are looked for: all else was found in the first round.
     again: bool,
     /// By the rules.
-    found: Vec<Found>,
+    found: Vec<Tally>,
 }
 
 impl Trying {
     fn new(trial: Box<dyn Trial>, view: View, scope: LiveScope) -> Trying {
-        let found = trial.rules().iter().map(|_| Found::default()).collect();
+        let found = trial.rules().iter().map(|_| Tally::default()).collect();
         Trying { trial, view, scope, among: Among::new(), again: false, found }
     }
 
@@ -246,13 +182,9 @@ impl Trying {
         found
             .map(|(rule, found)| Refusal {
                 namespace: name.to_owned(),
-                kind: match rule.kind {
-                    RuleKind::Unique => RefusalKind::Unique,
-                    RuleKind::Index => RefusalKind::Index,
-                    RuleKind::Validator => RefusalKind::Validator,
-                },
+                kind: rule.kind,
                 rule: rule.words.clone(),
-                blocks: rule.kind != RuleKind::Validator,
+                blocks: rule.kind != RefusalKind::Validator,
                 count: found.ids.len() as u64,
                 more: found.more,
                 examples: found
@@ -281,53 +213,71 @@ impl Job<'_> {
         for definition in definitions {
             let name = self.target_name(&definition.name);
             if let Some(rule) = self.target.obstacle(&name, &definition.image).await? {
-                self.report.refusals.push(Refusal {
-                    namespace: name,
-                    kind: RefusalKind::Occupied,
-                    rule,
-                    blocks: true,
-                    count: 0,
-                    more: false,
-                    examples: Vec::new(),
-                    removal: String::new(),
-                });
+                let refusal = Refusal::whole(&name, RefusalKind::Occupied, rule, String::new());
+                self.report.refusals.push(refusal);
                 continue;
             }
-            let Some(live) = self.live.iter().find(|live| live.name == name).cloned() else { continue };
+            let live = self.live.iter().find(|live| live.name == name).cloned();
+            // What is made anew is defined as it was; but each view is made by itself, among others.
+            let is_made_anew = live.is_none() && definition.kind != NamespaceKind::Views;
+            if is_made_anew || self.is_left_out(definition, &name) {
+                continue;
+            }
             self.note_lasting_differences(definition, &name).await?;
-            self.turn_to(definition);
             let whole = self.request.scope.is_whole() && !self.selection().may_miss();
-            let scope = self.live_scope(definition);
             let trial = self.target.trial(&name, &definition.image, whole).await?;
-            let is_bounded = live.kind == NamespaceKind::Ordered;
-            if trial.is_none() && !is_bounded {
-                continue;
-            }
-            let trying = trial.map(|trial| Trying::new(trial, self.view.clone(), scope.clone()));
-            let mut foreseen = Foreseen { growth: Growth::default(), trying };
-            loop {
-                let digest = self.archive_digest.clone();
-                match self.since.filter(|_| live.incarnation == definition.incarnation) {
-                    Some(now) => self.walk_changes(definition, &name, &scope, now, None, &mut foreseen).await?,
-                    None => self.walk_all(definition, &name, &scope, None, &mut foreseen).await?,
-                };
-                self.archive_digest = digest;
-                self.left.clear();
-                let Some(trying) = &mut foreseen.trying else { break };
-                if !trying.among.turn() {
-                    break;
-                }
-                trying.again = true;
-            }
-            if is_bounded {
-                foreseen.growth.check_room(self.target, &name).await?;
-            }
-            if let Some(trying) = &foreseen.trying {
-                let found = trying.refusals(&name, &|id| self.display_id(id));
-                self.report.refusals.extend(found);
+            let is_bounded = live.as_ref().is_some_and(|live| live.kind == NamespaceKind::Ordered);
+            if trial.is_some() || is_bounded {
+                let now = self.since.filter(|_| live.is_some_and(|live| live.incarnation == definition.incarnation));
+                self.foresee_one(definition, &name, trial, is_bounded, now).await?;
             }
         }
         self.stop_at_refusals()
+    }
+
+    /// Looks at one namespace: as a whole, or with `now` at what has changed until then.
+    async fn foresee_one(
+        &mut self,
+        definition: &Definition,
+        name: &str,
+        trial: Option<Box<dyn Trial>>,
+        is_bounded: bool,
+        now: Option<Tick>,
+    ) -> Result<()> {
+        self.turn_to(definition);
+        let scope = self.live_scope(definition);
+        let trying = trial.map(|trial| Trying::new(trial, self.view.clone(), scope.clone()));
+        let mut foreseen = Foreseen { growth: Growth::default(), trying };
+        let mut growth = None;
+        loop {
+            let digest = self.archive_digest.clone();
+            let plan = match now {
+                Some(now) => self.walk_changes(definition, name, &scope, now, None, &mut foreseen).await?,
+                None => self.walk_all(definition, name, &scope, None, &mut foreseen).await?,
+            };
+            self.archive_digest = digest;
+            let left = std::mem::take(&mut self.left);
+            if self.request.preview {
+                self.looked.insert(name.to_owned(), Looked { plan, left });
+            }
+            growth.get_or_insert(foreseen.growth);
+            let Some(trying) = &mut foreseen.trying else { break };
+            if !trying.among.turn() {
+                break;
+            }
+            trying.again = true;
+        }
+        if let Some(growth) = growth.filter(|_| is_bounded)
+            && let Some(Shortage { why, widening }) = growth.shortage(self.target, name).await?
+        {
+            let rule = format!("{name}: {why}");
+            self.report.refusals.push(Refusal::whole(name, RefusalKind::Room, rule, widening));
+        }
+        if let Some(trying) = &foreseen.trying {
+            let found = trying.refusals(name, &|id| self.display_id(id));
+            self.report.refusals.extend(found);
+        }
+        Ok(())
     }
 
     /// Says in which respects a namespace that is there will not be defined as it was: nobody's options and indexes are taken
@@ -359,21 +309,9 @@ impl Job<'_> {
         let mut refusals = self.report.refusals.iter();
         // Where something else stands there is nothing to leave out.
         if !self.request.preview && refusals.any(|found| found.stops(skips)) {
-            return Err(Error::Refused { refusals: std::mem::take(&mut self.report.refusals) });
+            let refusals = std::mem::take(&mut self.report.refusals);
+            return Err(Error::Refused { refusals, elsewhere: true });
         }
         Ok(())
     }
-}
-
-/// All of them by namespace, for an error.
-pub(crate) fn sentences(refusals: &[Refusal]) -> String {
-    /// How many are said in full.
-    const SAID: usize = 3;
-    let blocking: Vec<&Refusal> = refusals.iter().filter(|refusal| refusal.blocks).collect();
-    let mut said: Vec<String> = blocking.iter().take(SAID).map(|refusal| refusal.sentence()).collect();
-    if blocking.len() > SAID {
-        let namespaces: BTreeMap<&str, ()> = blocking.iter().map(|refusal| (refusal.namespace.as_str(), ())).collect();
-        said.push(format!("and more, in {} namespaces in all", namespaces.len()));
-    }
-    said.join("; ")
 }

@@ -22,9 +22,9 @@ use crate::monitor::Meter;
 use crate::proof::LiveScope;
 use crate::restore::changed::{FETCH, FETCH_LEN};
 use crate::restore::rewind::{Wanted, wanted_image};
-use crate::restore::room::Growth;
+use crate::restore::room::{Growth, Shortage};
 use crate::restore::writer::{OwnedWrite, Writer};
-use crate::{ConflictPolicy, Phase, Result};
+use crate::{ConflictPolicy, Phase, Refusal, RefusalKind, Result};
 
 /// Doubt: a restore that was killed journaled no end, and the record's changes since may be anybody's.
 const WHOSE: &str =
@@ -78,7 +78,8 @@ impl Undoing<'_> {
         };
         let mut meter = Meter::new(self.monitor, Phase::Compare, None);
         let mut writer = Writer::new(self.target, name, self.request.on_conflict);
-        if self.live(name).is_some_and(|live| live.kind == NamespaceKind::Ordered) {
+        let is_bounded = self.live(name).is_some_and(|live| live.kind == NamespaceKind::Ordered);
+        if is_bounded {
             writer = writer.inserting_last();
         }
         let mut growth = Growth::default();
@@ -93,8 +94,12 @@ impl Undoing<'_> {
                 meter.add(chunk.len() as u64, 0);
             }
         }
-        if !self.write && writer.is_inserting_last() {
-            growth.check_room(self.target, name).await?;
+        if !self.write
+            && is_bounded
+            && let Some(Shortage { why, widening }) = growth.shortage(self.target, name).await?
+        {
+            let rule = format!("{name}: {why}");
+            self.report.refusals.push(Refusal::whole(name, RefusalKind::Room, rule, widening));
         }
         if self.write {
             let done = writer.finish(&|id| self.snapshot.interpreter().display_id(id)).await?;

@@ -14,7 +14,7 @@ mod rules;
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
-use backstay_source::{Claim, Holders, RecordBatch, Result, Rule, RuleKind, Trial, Tried};
+use backstay_source::{Claim, Holders, RecordBatch, RefusalKind, Result, Rule, Trial, Tried};
 use bson::RawDocument;
 
 use self::rules::{Check, Unique};
@@ -40,7 +40,7 @@ impl Connection {
     /// See [`backstay_source::Target::trial`].
     pub(crate) async fn trial(&self, name: &str, then: &[u8], whole: bool) -> Result<Option<Box<dyn Trial>>> {
         if views::holds_views(name) {
-            return Ok(None);
+            return Ok(Some(Box::new(views::ViewsTrial::new(self, name)?)));
         }
         let Some(listed) = self.listed(name).await? else { return Ok(None) };
         let indexes = self.indexes(&listed.database, &listed.collection).await?.unwrap_or_default();
@@ -126,7 +126,7 @@ impl Trial for CollectionTrial {
                 Check::Condition(condition) => {
                     let images: Vec<&[u8]> = records.iter().map(|record| record.image).collect();
                     let out = match self.rules.get(rule).map(|rule| rule.kind) {
-                        Some(RuleKind::Validator) => self.failing(&images, condition).await?,
+                        Some(RefusalKind::Validator) => self.failing(&images, condition).await?,
                         _ => self.matching(&images, condition, None).await?,
                     };
                     for id in out {

@@ -10,7 +10,7 @@
 //! | index of several fields | it is new | arrays in more than one of them |
 //! | validator whose action is not to warn | it is new, and stands | what does not meet it |
 
-use backstay_source::{Result, Rule, RuleKind};
+use backstay_source::{RefusalKind, Result, Rule};
 use bson::{Bson, Document, RawDocument, doc};
 
 use crate::catalog::Listed;
@@ -101,7 +101,7 @@ pub(super) fn between(listed: &Listed, then: &[u8], live: &[u8], whole: bool) ->
                     collation: document(b"collation"),
                 };
                 let words = format!("the unique index {name}");
-                rules.push((rule(RuleKind::Unique, words, !was_unique), Check::Unique(unique)));
+                rules.push((rule(RefusalKind::Unique, words, !was_unique), Check::Unique(unique)));
             }
         }
         if known.is_some() {
@@ -111,7 +111,7 @@ pub(super) fn between(listed: &Listed, then: &[u8], live: &[u8], whole: bool) ->
             if let Some(within) = found.get(&b"partialFilterExpression"[..]).and_then(document) {
                 check = check.within(within);
             }
-            rules.push((rule(RuleKind::Index, format!("the index {name}, which {what}"), true), check));
+            rules.push((rule(RefusalKind::Index, format!("the index {name}, which {what}"), true), check));
         }
     }
     let (was, is) = (fields(part(then, b"options")?)?, fields(part(live, b"options")?)?);
@@ -130,7 +130,7 @@ pub(super) fn between(listed: &Listed, then: &[u8], live: &[u8], whole: bool) ->
             collation: Some(collation),
         };
         let rule = Rule {
-            kind: RuleKind::Unique,
+            kind: RefusalKind::Unique,
             words: "the collation by which ids are compared today".to_owned(),
             removal: format!("{shell}.getCollection({collection:?}).renameCollection(\"{collection}_of_today\")"),
             new: !equal(b"collation"),
@@ -141,7 +141,7 @@ pub(super) fn between(listed: &Listed, then: &[u8], live: &[u8], whole: bool) ->
     let stands = text(b"validationLevel") != Some(b"off") && text(b"validationAction") != Some(b"warn");
     if let Some(validator) = is.get(&b"validator"[..]).and_then(document).filter(|_| stands && !equal(b"validator")) {
         let rule = Rule {
-            kind: RuleKind::Validator,
+            kind: RefusalKind::Validator,
             words: "the validator of today".to_owned(),
             removal: format!("{shell}.runCommand({{collMod: {collection:?}, validationLevel: \"moderate\"}})"),
             new: true,
