@@ -40,6 +40,7 @@ mod plan;
 mod refusal;
 pub(crate) mod rewind;
 pub(crate) mod room;
+pub(crate) mod trying;
 mod waiting;
 pub(crate) mod writer;
 

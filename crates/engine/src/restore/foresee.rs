@@ -1,13 +1,7 @@
 //! What a restore would be refused, found before it writes anything.
 //!
 //! ```text
-//!   walk both states, write nothing ─▶ what would be written
-//!        │
-//!        ├─ refused by itself          an index that cannot hold it, a validator
-//!        ├─ shares a value             with another record that comes back        (a unique index that is new)
-//!        └─ wants a value of a live record
-//!               it goes, or becomes what has it no more  ─▶ no matter
-//!               it stays                                 ─▶ refused
+//!   walk both states, write nothing ─▶ what would be written ─▶ tried (see `trying.rs`), and measured (see `room.rs`)
 //! ```
 //!
 //! The target says what there is to try (`Target::trial`); where today's definition refuses no more than the one as of the
@@ -15,54 +9,28 @@
 //! and the writing is found by the writes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
 
 use backstay_archive::{Definition, Loaded, Selection, View};
-use backstay_model::{NamespaceKind, Tick};
-use backstay_source::{Claim, Holders, RefusalKind, Trial, Tried};
+use backstay_model::{NamespaceKind, RecordBatch, Tick};
+use backstay_source::{RefusalKind, Trial};
 
 use crate::proof::LiveScope;
-use crate::restore::among::Among;
-use crate::restore::refusal::{Refusal, RefusedRecord};
+use crate::restore::refusal::Refusal;
 use crate::restore::rewind::{Wanted, wanted_image};
 use crate::restore::room::{Growth, Shortage};
+use crate::restore::trying::{Becomes, Course, Trying};
 use crate::restore::writer::OwnedWrite;
 use crate::restore::{ConflictPolicy, Job, Plan};
 use crate::{Error, Result};
-
-/// How many records are counted for one rule. Who has so many needs no more of them to decide.
-const MOST_COUNTED: usize = 10_000;
-/// How many are named.
-const NAMED: usize = 5;
-
-/// What was found by one rule.
-#[derive(Default)]
-struct Tally {
-    ids: BTreeSet<Vec<u8>>,
-    examples: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    more: bool,
-}
-
-impl Tally {
-    fn note(&mut self, id: &[u8], holder: Option<&[u8]>) {
-        if self.ids.contains(id) {
-            return;
-        }
-        if self.ids.len() == MOST_COUNTED {
-            self.more = true;
-            return;
-        }
-        self.ids.insert(id.to_vec());
-        if self.examples.len() < NAMED {
-            self.examples.push((id.to_vec(), holder.map(<[u8]>::to_vec)));
-        }
-    }
-}
 
 /// What is foreseen of the writes of one namespace.
 #[derive(Default)]
 pub(super) struct Foreseen {
     pub growth: Growth,
-    trying: Option<Trying>,
+    trying: Option<(Trying, Rewound)>,
 }
 
 impl Foreseen {
@@ -70,7 +38,7 @@ impl Foreseen {
     pub async fn add(&mut self, writes: &[OwnedWrite]) -> Result<()> {
         self.growth.add(writes);
         match &mut self.trying {
-            Some(trying) => trying.add(writes).await,
+            Some((trying, course)) => trying.add(writes, course).await,
             None => Ok(()),
         }
     }
@@ -83,126 +51,44 @@ pub(super) struct Looked {
     pub left: Vec<Vec<u8>>,
 }
 
-/// Records of one namespace being tried.
-struct Trying {
-    trial: Box<dyn Trial>,
+/// What a rewind makes of live records.
+pub(super) struct Rewound {
     view: View,
     scope: LiveScope,
-    among: Among,
-    /// Only values that records share are looked for: all else was found in the first round.
-    again: bool,
-    /// By the rules.
-    found: Vec<Tally>,
 }
 
-impl Trying {
-    fn new(trial: Box<dyn Trial>, view: View, scope: LiveScope) -> Trying {
-        let found = trial.rules().iter().map(|_| Tally::default()).collect();
-        Trying { trial, view, scope, among: Among::new(), again: false, found }
-    }
-
-    fn note(&mut self, rule: usize, id: &[u8], holder: Option<&[u8]>) {
-        if let Some(found) = self.found.get_mut(rule) {
-            found.note(id, holder);
+impl Rewound {
+    fn becomes(&self, id: &[u8], live: &[u8], then: &Loaded, scratch: &mut String) -> Becomes {
+        match wanted_image(&self.scope.selection, id, then) {
+            Wanted::Nothing if self.scope.has(id, live, scratch) => Becomes::Nothing,
+            Wanted::Nothing | Wanted::NotSelected => Becomes::Itself,
+            Wanted::Image(image) => Becomes::Image(image.to_vec()),
         }
     }
+}
 
-    fn is_new(&self, rule: usize) -> bool {
-        self.trial.rules().get(rule).is_some_and(|rule| rule.new)
-    }
-
-    async fn add(&mut self, writes: &[OwnedWrite]) -> Result<()> {
-        let tried: Vec<Tried<'_>> = writes.iter().filter_map(tried).collect();
-        if tried.is_empty() {
-            return Ok(());
-        }
-        if !self.again {
-            for (record, rule) in self.trial.refused(&tried).await? {
-                if let Some(record) = tried.get(record) {
-                    self.note(rule, record.id, None);
-                }
-            }
-        }
-        let claims = self.trial.claims(&tried).await?;
-        for claim in &claims {
-            if !self.is_new(claim.rule) {
-                continue;
-            }
-            let Some(record) = tried.get(claim.record) else { continue };
-            let other = self.among.note(claim.rule, &claim.value, record.id).map(<[u8]>::to_vec);
-            if let Some(other) = other {
-                self.note(claim.rule, record.id, Some(&other));
-            }
-        }
-        if self.again {
-            return Ok(());
-        }
-        let holders = self.trial.holders(&tried, &claims).await?;
-        if holders.held.is_empty() {
-            return Ok(());
-        }
-        self.add_held(&tried, &claims, &holders).await
-    }
-
-    /// Notes the claims to what a live record has and keeps.
-    async fn add_held(&mut self, tried: &[Tried<'_>], claims: &[Claim], holders: &Holders) -> Result<()> {
-        let ids: BTreeSet<Vec<u8>> = holders.records.iter().map(|(id, _)| id.to_vec()).collect();
-        let by_id = Selection { ids: Some(std::sync::Arc::new(ids.into_iter().collect())), ..Selection::default() };
-        let mut then: Vec<Loaded> = Vec::new();
+#[async_trait]
+impl Course for Rewound {
+    async fn of(&self, live: &RecordBatch) -> Result<Vec<Becomes>> {
+        let ids: BTreeSet<Vec<u8>> = live.iter().map(|(id, _)| id.to_vec()).collect();
+        let by_id = Selection { ids: Some(Arc::new(ids.into_iter().collect())), ..Selection::default() };
+        let mut scratch = String::new();
+        let mut becomes: Vec<Option<Becomes>> = live.iter().map(|_| None).collect();
         for partition in self.view.partitions(self.scope.namespace, &by_id).await? {
-            then.push(self.view.load(&partition, &by_id).await?);
+            let then = self.view.load(&partition, &by_id).await?;
+            for ((id, image), becomes) in live.iter().zip(&mut becomes).filter(|((id, _), _)| then.get(id).is_some()) {
+                *becomes = Some(self.becomes(id, image, &then, &mut scratch));
+            }
         }
         let nothing = Loaded::default();
-        let mut scratch = String::new();
-        for (claim, holder) in &holders.held {
-            let (Some(claim), Some((id, live))) = (claims.get(*claim), holders.records.get(*holder)) else { continue };
-            let Some(record) = tried.get(claim.record) else { continue };
-            let then = then.iter().find(|loaded| loaded.get(id).is_some()).unwrap_or(&nothing);
-            let keeps = match wanted_image(&self.scope.selection, id, then) {
-                Wanted::Nothing => !self.scope.has(id, live, &mut scratch),
-                Wanted::NotSelected => true,
-                // Both come back, and both were there at one time: then the rule let them.
-                Wanted::Image(_) if !self.is_new(claim.rule) => false,
-                Wanted::Image(image) if image == live => true,
-                Wanted::Image(image) => {
-                    let becomes = [Tried { id, image, live: None }];
-                    let has = self.trial.claims(&becomes).await?;
-                    has.iter().any(|has| has.rule == claim.rule && has.value == claim.value)
-                }
-            };
-            if keeps {
-                self.note(claim.rule, record.id, Some(id));
-            }
-        }
-        Ok(())
+        let found = live.iter().zip(becomes);
+        Ok(found
+            .map(|((id, image), known)| known.unwrap_or_else(|| self.becomes(id, image, &nothing, &mut scratch)))
+            .collect())
     }
 
-    fn refusals(&self, name: &str, display: &dyn Fn(&[u8]) -> String) -> Vec<Refusal> {
-        let found = self.trial.rules().iter().zip(&self.found).filter(|(_, found)| !found.ids.is_empty());
-        found
-            .map(|(rule, found)| Refusal {
-                namespace: name.to_owned(),
-                kind: rule.kind,
-                rule: rule.words.clone(),
-                blocks: rule.kind != RefusalKind::Validator,
-                count: found.ids.len() as u64,
-                more: found.more,
-                examples: found
-                    .examples
-                    .iter()
-                    .map(|(id, holder)| RefusedRecord { id: display(id), holder: holder.as_deref().map(display) })
-                    .collect(),
-                removal: rule.removal.clone(),
-            })
-            .collect()
-    }
-}
-
-fn tried(write: &OwnedWrite) -> Option<Tried<'_>> {
-    match write {
-        OwnedWrite::Insert { id, image } => Some(Tried { id, image, live: None }),
-        OwnedWrite::Replace { id, expected, image } => Some(Tried { id, image, live: Some(expected) }),
-        OwnedWrite::Delete { .. } => None,
+    fn is_one_time(&self) -> bool {
+        true
     }
 }
 
@@ -246,7 +132,8 @@ impl Job<'_> {
     ) -> Result<()> {
         self.turn_to(definition);
         let scope = self.live_scope(definition);
-        let trying = trial.map(|trial| Trying::new(trial, self.view.clone(), scope.clone()));
+        let course = || Rewound { view: self.view.clone(), scope: scope.clone() };
+        let trying = trial.map(|trial| (Trying::new(trial), course()));
         let mut foreseen = Foreseen { growth: Growth::default(), trying };
         let mut growth = None;
         loop {
@@ -261,11 +148,11 @@ impl Job<'_> {
                 self.looked.insert(name.to_owned(), Looked { plan, left });
             }
             growth.get_or_insert(foreseen.growth);
-            let Some(trying) = &mut foreseen.trying else { break };
-            if !trying.among.turn() {
+            let Some((trying, course)) = &mut foreseen.trying else { break };
+            trying.catch_up(course).await?;
+            if !trying.turn() {
                 break;
             }
-            trying.again = true;
         }
         if let Some(growth) = growth.filter(|_| is_bounded)
             && let Some(Shortage { why, widening }) = growth.shortage(self.target, name).await?
@@ -273,7 +160,7 @@ impl Job<'_> {
             let rule = format!("{name}: {why}");
             self.report.refusals.push(Refusal::whole(name, RefusalKind::Room, rule, widening));
         }
-        if let Some(trying) = &foreseen.trying {
+        if let Some((trying, _)) = &foreseen.trying {
             let found = trying.refusals(name, &|id| self.display_id(id));
             self.report.refusals.extend(found);
         }

@@ -9,14 +9,16 @@
 //! asked where its own rules decide: partial indexes, collations, validators, shapes on the sphere, and who holds a value now.
 
 mod ask;
+mod holding;
 mod rules;
 
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
-use backstay_source::{Claim, Holders, RecordBatch, RefusalKind, Result, Rule, Trial, Tried};
+use backstay_source::{Claim, Holding, RefusalKind, Result, Rule, Trial, Tried};
 use bson::RawDocument;
 
+use self::holding::Asking;
 use self::rules::{Check, Unique};
 use super::keys::{Keys, keys};
 use super::{define, views};
@@ -92,6 +94,11 @@ impl CollectionTrial {
         }
     }
 
+    /// The unique indexes, each with the place of its rule.
+    fn uniques(&self) -> impl Iterator<Item = (usize, &Unique)> {
+        (0..self.checks.len()).filter_map(|rule| Some((rule, self.unique(rule)?)))
+    }
+
     /// The records' places by their ids.
     fn places<'r>(records: &[Tried<'r>]) -> HashMap<&'r [u8], usize> {
         records.iter().enumerate().map(|(place, record)| (record.id, place)).collect()
@@ -141,7 +148,7 @@ impl Trial for CollectionTrial {
 
     async fn claims(&self, records: &[Tried<'_>]) -> Result<Vec<Claim>> {
         let mut claims = Vec::new();
-        for (rule, unique) in (0..self.checks.len()).filter_map(|rule| Some((rule, self.unique(rule)?))) {
+        for (rule, unique) in self.uniques() {
             let partial = match &unique.partial {
                 None => None,
                 Some(condition) => {
@@ -151,7 +158,7 @@ impl Trial for CollectionTrial {
                 }
             };
             let within = |record: &Tried<'_>| partial.as_ref().is_none_or(|within| within.contains(record.id));
-            for (place, record) in records.iter().enumerate().filter(|(_, record)| within(record)) {
+            for record in records.iter().filter(|record| within(record)) {
                 let Keys::Told(values) = keys(&unique.paths, unique.sparse, record.image) else { continue };
                 // Whether what it is now stands in a partial index is not known.
                 let live = record.live.filter(|_| partial.is_none());
@@ -161,76 +168,16 @@ impl Trial for CollectionTrial {
                 };
                 claims.extend(values.into_iter().map(|value| {
                     let held = live.binary_search(&value).is_ok();
-                    Claim { record: place, rule, value, held }
+                    Claim { id: record.id.to_vec(), rule, value, held }
                 }));
             }
         }
         Ok(claims)
     }
 
-    async fn holders(&self, records: &[Tried<'_>], claims: &[Claim]) -> Result<Holders> {
-        let mut holders = Holders::default();
-        for (rule, unique) in (0..self.checks.len()).filter_map(|rule| Some((rule, self.unique(rule)?))) {
-            let asked: Vec<usize> = (0..claims.len())
-                .filter(|place| claims.get(*place).is_some_and(|claim| claim.rule == rule && !claim.held))
-                .collect();
-            for some in ask::portions(&asked, claims) {
-                let values: Vec<&[u8]> =
-                    some.iter().filter_map(|place| Some(claims.get(*place)?.value.as_slice())).collect();
-                let found = self.holding(unique, &values).await?;
-                if !unique.is_collated(self.collated) {
-                    take_holders(&mut holders, records, claims, some, unique, &found)?;
-                    continue;
-                }
-                // Which of them are equal by a collation only the server can say: one after the other.
-                if found.is_empty() {
-                    continue;
-                }
-                for place in some {
-                    let Some(claim) = claims.get(*place) else { continue };
-                    let found = self.holding(unique, &[&claim.value]).await?;
-                    let own = records.get(claim.record).map(|record| record.id);
-                    for (id, image) in found.iter().filter(|(id, _)| Some(*id) != own) {
-                        holders.held.push((*place, holders.records.len()));
-                        holders.records.push(id, image);
-                    }
-                }
-            }
-        }
-        Ok(holders)
+    fn holders<'a>(&'a self, claims: &'a [Claim]) -> Box<dyn Holding + 'a> {
+        Box::new(Asking::new(self, claims))
     }
-}
-
-/// Sorts out which of `found` has what is claimed: the server finds a member of an array with the array itself.
-fn take_holders(
-    holders: &mut Holders,
-    records: &[Tried<'_>],
-    claims: &[Claim],
-    asked: &[usize],
-    unique: &Unique,
-    found: &RecordBatch,
-) -> Result<()> {
-    let mut by_value: HashMap<&[u8], Vec<usize>> = HashMap::new();
-    for place in asked {
-        if let Some(claim) = claims.get(*place) {
-            by_value.entry(&claim.value).or_default().push(*place);
-        }
-    }
-    for (id, image) in found.iter() {
-        let Keys::Told(values) = keys(&unique.paths, unique.sparse, image) else { continue };
-        let number = holders.records.len();
-        let before = holders.held.len();
-        for place in values.iter().filter_map(|value| by_value.get(value.as_slice())).flatten() {
-            let own = claims.get(*place).and_then(|claim| records.get(claim.record)).map(|record| record.id);
-            if own != Some(id) {
-                holders.held.push((*place, number));
-            }
-        }
-        if holders.held.len() > before {
-            holders.records.push(id, image);
-        }
-    }
-    Ok(())
 }
 
 /// The memcomparable id of what the server sent.

@@ -10,9 +10,7 @@
 //! also where a view of that name is to come back.
 
 use async_trait::async_trait;
-use backstay_source::{
-    Claim, Conflict, Holders, RefusalKind, Result, Rule, Trial, Tried, Write, WriteMode, WriteReport,
-};
+use backstay_source::{Conflict, RefusalKind, Result, Rule, Trial, Tried, Write, WriteMode, WriteReport};
 use bson::{Document, RawDocument, doc};
 
 use super::majority;
@@ -103,6 +101,7 @@ impl ViewsTrial {
             words: "what has the name of a view today and is none".to_owned(),
             removal: format!("db.getSiblingDB({database:?}).getCollection(NAME).renameCollection(OTHER), or drop()"),
             new: true,
+            walks: false,
         };
         Ok(ViewsTrial { connection: connection.clone(), database: database.to_owned(), rules: [rule] })
     }
@@ -127,14 +126,6 @@ impl Trial for ViewsTrial {
             }
         }
         Ok(refused)
-    }
-
-    async fn claims(&self, _records: &[Tried<'_>]) -> Result<Vec<Claim>> {
-        Ok(Vec::new())
-    }
-
-    async fn holders(&self, _records: &[Tried<'_>], _claims: &[Claim]) -> Result<Holders> {
-        Ok(Holders::default())
     }
 }
 

@@ -51,6 +51,8 @@ pub(super) struct Unique {
     pub partial: Option<Document>,
     /// How it compares texts, where it says so itself.
     pub collation: Option<Document>,
+    /// The server upholds it, and answers no question by it.
+    pub hidden: bool,
 }
 
 impl Unique {
@@ -82,7 +84,8 @@ pub(super) fn between(listed: &Listed, then: &[u8], live: &[u8], whole: bool) ->
         let same_rule = |other: &&[u8]| is_same_rule(index, other).unwrap_or(false);
         let known = was.values().find(|other| same_rule(other));
         let removal = format!("{shell}.getCollection({collection:?}).dropIndex({name:?})");
-        let rule = |kind, words: String, new| Rule { kind, words, removal: removal.clone(), new };
+        let walks = is(b"hidden");
+        let rule = |kind, words: String, new| Rule { kind, words, removal: removal.clone(), new, walks };
         let paths = paths_of(index)?;
         // Of other kinds of index the keys are not the values.
         let is_plain = paths.iter().all(|(_, kind)| kind.is_none());
@@ -99,6 +102,7 @@ pub(super) fn between(listed: &Listed, then: &[u8], live: &[u8], whole: bool) ->
                     sparse: is(b"sparse"),
                     partial: document(b"partialFilterExpression"),
                     collation: document(b"collation"),
+                    hidden: is(b"hidden"),
                 };
                 let words = format!("the unique index {name}");
                 rules.push((rule(RefusalKind::Unique, words, !was_unique), Check::Unique(unique)));
@@ -128,12 +132,14 @@ pub(super) fn between(listed: &Listed, then: &[u8], live: &[u8], whole: bool) ->
             sparse: false,
             partial: None,
             collation: Some(collation),
+            hidden: false,
         };
         let rule = Rule {
             kind: RefusalKind::Unique,
             words: "the collation by which ids are compared today".to_owned(),
             removal: format!("{shell}.getCollection({collection:?}).renameCollection(\"{collection}_of_today\")"),
             new: !equal(b"collation"),
+            walks: false,
         };
         rules.push((rule, Check::Unique(unique)));
     }
@@ -145,6 +151,7 @@ pub(super) fn between(listed: &Listed, then: &[u8], live: &[u8], whole: bool) ->
             words: "the validator of today".to_owned(),
             removal: format!("{shell}.runCommand({{collMod: {collection:?}, validationLevel: \"moderate\"}})"),
             new: true,
+            walks: false,
         };
         rules.push((rule, Check::Condition(doc! { "$nor": [validator] })));
     }
