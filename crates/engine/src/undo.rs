@@ -22,6 +22,7 @@
 
 mod created;
 mod records;
+mod returning;
 
 use std::sync::Arc;
 
