@@ -11,16 +11,18 @@
 mod ask;
 mod holding;
 mod rules;
+mod shapes;
 
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use backstay_source::{Claim, Holding, RefusalKind, Result, Rule, Trial, Tried};
-use bson::RawDocument;
+use bson::{Document, RawDocument};
 
 use self::holding::Asking;
 use self::rules::{Check, Unique};
-use super::keys::{Keys, keys};
+use self::shapes::Spheres;
+use super::keys::{Keys, Path, keys};
 use super::{define, views};
 use crate::catalog::{BUCKETS, Listed, cut};
 use crate::connect::Connection;
@@ -99,6 +101,42 @@ impl CollectionTrial {
         (0..self.checks.len()).filter_map(|rule| Some((rule, self.unique(rule)?)))
     }
 
+    /// The ids of those records that are in a partial index.
+    async fn within<'r>(&self, records: &[&Tried<'r>], partial: Option<&Document>) -> Result<Vec<&'r [u8]>> {
+        let all = records.iter().map(|record| record.id);
+        let Some(condition) = partial.filter(|_| !records.is_empty()) else { return Ok(all.collect()) };
+        let images: Vec<&[u8]> = records.iter().map(|record| record.image).collect();
+        let within: HashSet<Vec<u8>> = self.matching(&images, condition, None).await?.into_iter().collect();
+        Ok(all.filter(|id| within.contains(*id)).collect())
+    }
+
+    /// The records with something at the end of one of the paths that is no shape on a sphere.
+    async fn shapeless<'t, 'r>(&self, paths: &[Path], records: &'t [Tried<'r>]) -> Result<Vec<&'t Tried<'r>>> {
+        let mut out: Vec<bool> = records.iter().map(|_| false).collect();
+        let mut asked: Vec<(usize, Vec<u8>)> = Vec::new();
+        for (place, (record, out)) in records.iter().zip(&mut out).enumerate() {
+            for path in paths {
+                match shapes::on_sphere(path, record.image) {
+                    Spheres::Refused => *out = true,
+                    Spheres::Values(values) => {
+                        for value in values {
+                            asked.push((place, shapes::alone(asked.len(), value)?));
+                        }
+                    }
+                }
+            }
+        }
+        let images: Vec<&[u8]> = asked.iter().map(|(_, image)| image.as_slice()).collect();
+        for found in self.meeting(&images, &shapes::no_shape(), None).await? {
+            let number = found.get_i64("_id").ok().and_then(|number| usize::try_from(number).ok());
+            let place = number.and_then(|number| asked.get(number)).map(|(place, _)| *place);
+            if let Some(out) = place.and_then(|place| out.get_mut(place)) {
+                *out = true;
+            }
+        }
+        Ok(records.iter().zip(out).filter(|(_, out)| *out).map(|(record, _)| record).collect())
+    }
+
     /// The records' places by their ids.
     fn places<'r>(records: &[Tried<'r>]) -> HashMap<&'r [u8], usize> {
         records.iter().enumerate().map(|(place, record)| (record.id, place)).collect()
@@ -119,15 +157,12 @@ impl Trial for CollectionTrial {
                 Check::Unique(_) => {}
                 Check::Bytes(holds, partial) => {
                     let out: Vec<&Tried<'_>> = records.iter().filter(|record| !holds(record.image)).collect();
-                    let within: Option<HashSet<Vec<u8>>> = match partial {
-                        Some(condition) => {
-                            let images: Vec<&[u8]> = out.iter().map(|record| record.image).collect();
-                            Some(self.matching(&images, condition, None).await?.into_iter().collect())
-                        }
-                        None => None,
-                    };
-                    let out = out.into_iter().map(|record| record.id);
-                    let out = out.filter(|id| within.as_ref().is_none_or(|within| within.contains(*id)));
+                    let out = self.within(&out, partial.as_ref()).await?.into_iter();
+                    refused.extend(out.filter_map(|id| Some((*places.get(id)?, rule))));
+                }
+                Check::Spheres(paths, partial) => {
+                    let out = self.shapeless(paths, records).await?;
+                    let out = self.within(&out, partial.as_ref()).await?.into_iter();
                     refused.extend(out.filter_map(|id| Some((*places.get(id)?, rule))));
                 }
                 Check::Condition(condition) => {
