@@ -16,6 +16,7 @@ mod get;
 mod init;
 mod key;
 mod ls;
+mod refused;
 mod repo;
 mod restore;
 mod restores;

@@ -256,13 +256,31 @@ fn indexes_that_cannot_hold_what_comes_back_are_named() {
             place(10, doc! { "flat": "here", "spot": {} }),
             place(11, doc! { "flat": {} }),
             place(12, doc! { "flat": { "home": [1, 2], "work": [3, 4] } }),
+            place(13, doc! { "spot": [{ "type": "Point", "coordinates": [1, 2] }, { "type": "Point", "coordinates": [3, 4] }] }),
+            place(14, doc! { "spot": [[1, 2], [3, 4]], "flat": [[1, 2], [3, 4]] }),
+            place(15, doc! { "flat": [[1, 2], [1000, 0]], "spot": { "x": 1, "y": 2 } }),
+            place(16, doc! { "flat": [[1, 2], [], { "x": 3, "y": 4 }], "spot": [8, 9, 10] }),
+            place(17, doc! { "flat": [{ "type": "Point" }], "spot": [1] }),
+            place(18, doc! { "flat": [180, -180], "spot": [] }),
+            place(19, doc! { "flat": [1] }),
+            place(20, doc! { "flat": { "type": "Point", "coordinates": [1, 2] }, "spot": 7 }),
+            place(21, doc! { "stops": [{ "spot": [1, 2] }, { "spot": { "type": "Point", "coordinates": [3, 4] } }] }),
+            place(22, doc! { "stops": [{ "spot": [1, 2] }, { "spot": "nowhere" }] }),
+            place(23, doc! { "stops": [{ "spot": null }, { "spot": null }, { "none": 1 }] }),
+            place(24, doc! { "stops": [{ "spot": null }, { "spot": [1, 2] }] }),
+            place(25, doc! { "stops": [{ "spot": [[1, 2]] }, [{ "spot": "nowhere" }]] }),
+            place(26, doc! { "stops": { "spot": [{ "type": "Point", "coordinates": [1, 2] }] } }),
         ];
         let Some(desk) = Desk::open("places", places).await else { return };
         let then = desk.all().await;
         desk.records.delete_many(doc! {}).await.unwrap();
         for (index, ids) in [
-            (doc! { "name": "i", "key": { "spot": "2dsphere" } }, vec!["3", "4"]),
-            (doc! { "name": "i", "key": { "flat": "2d" } }, vec!["5"]),
+            (
+                doc! { "name": "i", "key": { "spot": "2dsphere" } },
+                vec!["3", "4", "13", "14", "17", "20"],
+            ),
+            (doc! { "name": "i", "key": { "stops.spot": "2dsphere" } }, vec!["22", "24", "25", "26"]),
+            (doc! { "name": "i", "key": { "flat": "2d" } }, vec!["5", "15", "17", "19", "20"]),
             (doc! { "name": "i", "key": { "text": "text" } }, vec!["6"]),
             (doc! { "name": "i", "key": { "tags": "hashed" } }, vec!["7", "8"]),
             (doc! { "name": "i", "key": { "tags": 1, "more": -1 } }, vec!["7"]),
@@ -274,16 +292,14 @@ fn indexes_that_cannot_hold_what_comes_back_are_named() {
             desk.index(index.clone()).await;
             let found = desk.refused(&[]).await;
             let named: Vec<String> = found["examples"].as_array().unwrap().iter().map(|one| pair(one).0).collect();
-            assert_eq!(
-                (named.iter().map(String::as_str).collect(), &found["kind"]),
-                (ids.clone(), &json!("index")),
-                "{index}: {found}"
-            );
+            let named: Vec<&str> = named.iter().map(String::as_str).collect();
+            assert_eq!(found["count"], json!(ids.len()), "{index}: {found}");
+            assert_eq!((&*named, &found["kind"]), (&ids[..ids.len().min(5)], &json!("index")), "{index}: {found}");
             // The server says the same of every single one.
             for record in &then {
-                let accepted = desk.records.insert_one(record).await.is_ok();
+                let said = desk.records.insert_one(record).await;
                 let id = record.get_i32("_id").unwrap().to_string();
-                assert_eq!(accepted, !ids.contains(&id.as_str()), "{index}: {record}");
+                assert_eq!(said.is_ok(), !ids.contains(&id.as_str()), "{index}: {record}: {said:?}");
             }
             desk.records.delete_many(doc! {}).await.unwrap();
             desk.records.drop_index("i").await.unwrap();

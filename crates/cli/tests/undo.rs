@@ -204,3 +204,53 @@ fn an_undo_that_can_take_nothing_back_says_so() {
         assert!(!shop.run(&["restores", &again]).ok().stdout.contains("taken back"));
     });
 }
+
+#[test]
+fn what_would_be_refused_of_an_undo_is_named_before_anything_is_written() {
+    shop::runtime().block_on(async {
+        let Some(shop) = shop::open().await else { return };
+        let database = shop.client.database("shop");
+        let people = database.collection::<bson::Document>("people");
+        let index = doc! { "name": "mail_1", "key": { "mail": 1 }, "unique": true };
+        database.run_command(doc! { "createIndexes": "people", "indexes": [index] }).await.unwrap();
+        let person = |id: i32, mail: &str| doc! { "_id": id, "tenant": "t", "mail": mail };
+        people.insert_many([person(1, "a"), person(2, "c"), person(3, "d"), person(4, "e")]).await.unwrap();
+        shop.json(&["init"]);
+        shop.json(&["backup", "shop"]);
+        let at = shop.now().await;
+        let set = async |id: i32, mail: &str| {
+            people.update_one(doc! { "_id": id }, doc! { "$set": { "mail": mail } }).await.unwrap();
+        };
+        // One has another value, two exchange theirs, and one is new.
+        set(1, "b").await;
+        set(2, "x").await;
+        set(3, "c").await;
+        set(2, "d").await;
+        people.insert_one(person(0, "new")).await.unwrap();
+        let before = all(&shop.client, "shop", "people").await;
+        let id = restore(&shop, &["--at", &at, "--ns", "shop.people", "--in-place"]);
+        people.insert_one(person(9, "b")).await.unwrap();
+        let restored = all(&shop.client, "shop", "people").await;
+
+        let preview = shop.run(&["undo", &id, "--preview", "--json"]).expect_code(15).json();
+        let found = &preview["refusals"][0];
+        assert_eq!(preview["refusals"].as_array().map(Vec::len), Some(1), "{preview}");
+        assert_eq!((&found["kind"], &found["count"]), (&json!("unique"), &json!(1)), "{preview}");
+        let example = &found["examples"][0];
+        assert!(example["id"].as_str().unwrap().contains('1'), "{preview}");
+        assert!(example["holder"].as_str().unwrap().contains('9'), "{preview}");
+        let seen = shop.run(&["undo", &id, "--preview"]).expect_code(15);
+        assert!(seen.stdout.contains("refused: shop.people: the unique index mail_1"), "{seen}");
+        let refused = shop.run(&["undo", &id, "--yes", "--json"]).expect_code(15).json_error();
+        assert!(refused["message"].as_str().unwrap().starts_with("nothing was written"), "{refused}");
+        let hint = refused["hint"].as_str().unwrap();
+        assert!(hint.contains("skip") && !hint.contains("--into"), "{refused}");
+        assert_eq!(all(&shop.client, "shop", "people").await, restored, "nothing was written");
+        assert_eq!(shop.json(&["restores"])["restores"].as_array().map(Vec::len), Some(1), "and nothing journaled");
+
+        people.delete_one(doc! { "_id": 9 }).await.unwrap();
+        let undone = shop.json(&["undo", &id, "--yes"]);
+        assert_eq!(undone["proof"]["equal"], true, "{undone}");
+        assert_eq!(all(&shop.client, "shop", "people").await, before);
+    });
+}

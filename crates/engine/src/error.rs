@@ -58,14 +58,8 @@ pub enum Error {
     Refused {
         /// What would be refused, and by what.
         refusals: Vec<Refusal>,
-    },
-    /// A namespace that removes its oldest records has no room for those that would come back.
-    #[error("nothing was written to {namespace}: {why}")]
-    NoRoom {
-        /// Its name in the target.
-        namespace: String,
-        /// What does not fit.
-        why: String,
+        /// True when the same can be written under other names instead.
+        elsewhere: bool,
     },
     /// A restore that cannot be taken back.
     #[error("the restore {run} cannot be taken back: {why}")]

@@ -37,15 +37,18 @@ mod meant;
 mod names;
 mod order;
 mod plan;
+mod refusal;
 pub(crate) mod rewind;
 pub(crate) mod room;
+pub(crate) mod trying;
 mod waiting;
 pub(crate) mod writer;
 
-pub(crate) use foresee::sentences;
-pub use foresee::{Refusal, RefusalKind, RefusedRecord};
+use foresee::Looked;
 pub use names::{Rename, Renaming, WrongNames};
 pub use plan::{NamespacePlan, Plan, RestoreReport};
+pub(crate) use refusal::sentences;
+pub use refusal::{Refusal, RefusalKind, RefusedRecord};
 use writer::Writer;
 
 /// Where the state is brought back to.
@@ -162,6 +165,7 @@ pub async fn restore(
         selection: request.scope.selection.clone(),
         hidden: BTreeMap::new(),
         unfinished: BTreeSet::new(),
+        looked: BTreeMap::new(),
         snapshot,
         view,
     };
@@ -200,11 +204,11 @@ pub async fn restore(
         undoes: None,
     };
     names::check(&request.destination, &run.namespaces)?;
-    job.foresee(&definitions).await?;
     let is_part = !request.scope.is_whole() && run.namespaces.iter().any(|namespace| !namespace.create);
     if !request.preview && is_part {
         job.unfinished = unfinished(vault, &run.target).await?;
     }
+    job.foresee(&definitions).await?;
     if request.writes_to_archive() {
         run.record(vault).await?;
         job.report.id = id;
@@ -277,6 +281,8 @@ pub(super) struct Job<'a> {
     hidden: BTreeMap<Incarnation, BTreeSet<String>>,
     /// Namespaces of the target that an earlier restore made and did not finish.
     unfinished: BTreeSet<String>,
+    /// In a preview: what the look for refusals has seen, by the names in the target.
+    looked: BTreeMap<String, Looked>,
 }
 
 impl Job<'_> {
@@ -286,7 +292,7 @@ impl Job<'_> {
         let mut differences = Vec::new();
         for definition in &definitions {
             let name = self.target_name(&definition.name);
-            if definition.kind == NamespaceKind::Views && name != definition.name {
+            if self.is_left_out(definition, &name) {
                 let note = format!("the views of {} are not restored under another name", definition.name);
                 self.report.notes.push(note);
                 continue;
@@ -301,7 +307,12 @@ impl Job<'_> {
             let interpreter = self.snapshot.interpreter();
             let expires = interpreter.expires(&definition.image)
                 || live.as_ref().is_some_and(|live| interpreter.expires(&live.definition));
+            let looked = self.looked.remove(&name).map(|looked| {
+                self.left = looked.left;
+                looked.plan
+            });
             let plan = match (&live, self.since) {
+                _ if let Some(plan) = looked => plan,
                 (None, _) => self.fresh(definition, &name, &scope).await?,
                 (Some(live), Some(now)) if live.incarnation == definition.incarnation => {
                     self.rewind(definition, &name, &scope, now, writer).await?
@@ -323,13 +334,7 @@ impl Job<'_> {
             self.report.plan.add(&plan);
             let (namespace, target) = (definition.name.clone(), name.clone());
             self.report.namespaces.push(NamespacePlan { namespace, target, create: live.is_none(), plan });
-            // What a restore creates it also defines, however little of it was selected. Without a journal nobody knows
-            // whether an earlier one has created it and was cut short.
-            let may_be_unfinished =
-                !self.request.journal && matches!(self.request.destination, Destination::Into { .. });
-            let defines =
-                self.request.scope.is_whole() || live.is_none() || self.unfinished.contains(&name) || may_be_unfinished;
-            if !self.request.preview && defines && has_options(definition.kind) {
+            if !self.request.preview && self.defines(definition, &name) {
                 if live.is_some() {
                     self.target.build_indexes(&name, &definition.image).await?;
                     crash_point("restore.indexes-built");
@@ -344,6 +349,20 @@ impl Job<'_> {
                 Some(Proof::of(&self.archive_digest, &self.target_digest, self.read_back, scope, differences));
         }
         Ok(())
+    }
+
+    /// True when a namespace is to be defined as it was. What a restore creates it also defines, however little of it was
+    /// selected. Without a journal nobody knows whether an earlier one has created it and was cut short.
+    fn defines(&self, definition: &Definition, name: &str) -> bool {
+        let is_there = self.live.iter().any(|live| live.name == name);
+        let may_be_unfinished = !self.request.journal && matches!(self.request.destination, Destination::Into { .. });
+        let defines = self.request.scope.is_whole() || !is_there || self.unfinished.contains(name) || may_be_unfinished;
+        defines && has_options(definition.kind)
+    }
+
+    /// True for views that would get another name: their definitions name what they stand on.
+    fn is_left_out(&self, definition: &Definition, name: &str) -> bool {
+        definition.kind == NamespaceKind::Views && name != definition.name
     }
 
     fn to_restore(&self, definitions: &[Definition]) -> Vec<RunNamespace> {

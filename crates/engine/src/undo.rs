@@ -22,6 +22,7 @@
 
 mod created;
 mod records;
+mod returning;
 
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ use backstay_source::{Namespace, Source, Target};
 use crate::journal::{Outcome, Run, RunNamespace, RunState, runs_of};
 use crate::restore::ahead::look;
 use crate::restore::{catch_up, is_unbroken};
-use crate::{ConflictPolicy, Error, Monitor, Plan, Proof, ProofScope, Result, Scope};
+use crate::{ConflictPolicy, Error, Monitor, Plan, Proof, ProofScope, Refusal, Result, Scope};
 
 /// How many conflicts are named.
 const NAMED: usize = 20;
@@ -79,6 +80,8 @@ pub struct UndoReport {
     pub conflicts: u64,
     /// The first of them.
     pub conflicting: Vec<UndoConflict>,
+    /// What would be refused of that, or was left out because it would be.
+    pub refusals: Vec<Refusal>,
     /// The namespaces that are dropped, because the restore had created them.
     pub dropped: Vec<String>,
     /// The namespaces that stay as they are, because what stood there before the restore is archived nowhere.
@@ -140,6 +143,11 @@ pub async fn undo(
             why: first.why.clone(),
         });
     }
+    let skips = request.on_conflict == ConflictPolicy::Skip;
+    if job.report.refusals.iter().any(|found| found.stops(skips)) {
+        return Err(Error::Refused { refusals: job.report.refusals, elsewhere: false });
+    }
+    let refusals = std::mem::take(&mut job.report.refusals);
     let id = hex(&world.id());
     let mut own = Run {
         id: id.clone(),
@@ -164,6 +172,7 @@ pub async fn undo(
     let result = job.walk(true).await;
     let mut report = job.end(world.elapsed_ms().saturating_sub(began_ms));
     report.id = id;
+    report.refusals = refusals;
     let UndoReport { plan, written, milliseconds, ref proof, .. } = report;
     let left_out = match (report.left.as_slice(), report.skipped) {
         ([], 0) => None,

@@ -1,4 +1,4 @@
-//! Restoring: side by side and in place, selected, previewed, in conflict, proved, twice.
+//! Restoring: side by side and in place, selected, previewed, proved, twice.
 #![allow(clippy::unwrap_used)]
 
 mod rig;
@@ -10,31 +10,13 @@ use backstay_archive::Selection;
 use backstay_engine::{
     ConflictPolicy, Destination, Error, NamePattern, ProofScope, RestoreRequest, RunState, Scope, runs,
 };
-use backstay_model::Tick;
-use backstay_sim::toy::{Operation, Record, Toy, ToyInterpreter, ToySource};
+use backstay_sim::toy::{Record, Toy, ToyInterpreter, ToySource};
 use backstay_sim::{Chance, workload};
 use backstay_source::Target;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rig::meddling::Meddling;
-use rig::{Rig, block_on, cases, content, everything, now, of_tenant, tenant};
-
-/// A shop, and the instant before everything went wrong in it: records changed, deleted, made and given away.
-async fn damaged() -> (Rig, Tick) {
-    let rig = Rig::with_shop().await;
-    rig.backup().await;
-    rig.append("shop.orders", b"a", "1");
-    let at = rig.toy.now();
-    rig.append("shop.orders", b"a", "2");
-    rig.append("shop.orders", b"b", "2");
-    rig.append("shop.orders", b"d", "2");
-    rig.delete("shop.orders", b"c");
-    rig.delete("shop.users", b"d");
-    rig.put("shop.orders", b"new-a", "acme", "blue");
-    rig.put("shop.orders", b"new-b", "bolt", "blue");
-    rig.give("shop.orders", b"e", "bolt");
-    (rig, at)
-}
+use rig::{Rig, block_on, cases, content, damaged, everything, now, of_tenant, tenant};
 
 fn empty() -> ToySource {
     ToySource::new(Arc::new(Toy::new()))
@@ -317,59 +299,6 @@ fn a_namespace_that_was_dropped_and_made_again_is_compared() {
     });
 }
 
-/// A client that changes record `b"a"` between the plan and the write.
-fn interfering(rig: &Rig) -> Meddling {
-    Meddling::new(&rig.source).before_write(|source| {
-        let (name, id, more) = ("shop.orders".to_owned(), b"a".to_vec(), "meanwhile".to_owned());
-        source.toy().apply(&[Operation::Append { name, id, field: "colour".to_owned(), more }], false).unwrap();
-    })
-}
-
-#[test]
-fn a_record_that_changes_meanwhile_stops_the_restore() {
-    block_on(async {
-        let (rig, at) = damaged().await;
-        match rig.rewind_through(&interfering(&rig), &tenant("acme", at)).await {
-            Err(Error::Conflict { namespace, count, first, .. }) => {
-                assert_eq!((namespace.as_str(), count, first.as_str()), ("shop.orders", 1, "a"));
-            }
-            other => panic!("{other:?}"),
-        }
-        let colour = colour(&rig, b"a");
-        assert!(colour.ends_with("meanwhile"), "what the client wrote stays: {colour}");
-        let run = runs(&rig.repository, rig::NAME).await.unwrap().pop().unwrap();
-        assert!(run.state == RunState::Failed && run.error.is_some());
-        // Run again, the restore sees what the client wrote, and finishes.
-        assert!(rig.rewind(&tenant("acme", at)).await.unwrap().proof.unwrap().equal);
-        assert_eq!(of_tenant(&now(&rig.toy), "acme"), of_tenant(&content(&rig.toy.oracle(), at), "acme"));
-    });
-}
-
-#[test]
-fn a_record_that_changes_meanwhile_is_skipped_and_counted() {
-    block_on(async {
-        let (rig, at) = damaged().await;
-        let request = RestoreRequest { on_conflict: ConflictPolicy::Skip, ..tenant("acme", at) };
-        let report = rig.rewind_through(&interfering(&rig), &request).await.unwrap();
-        assert_eq!((report.skipped, report.written), (1, 3));
-        assert!(!report.proof.unwrap().equal, "a proof tells the truth");
-        assert!(colour(&rig, b"a").ends_with("meanwhile"));
-        assert_eq!(runs(&rig.repository, rig::NAME).await.unwrap().pop().unwrap().state, RunState::Failed);
-    });
-}
-
-#[test]
-fn a_record_that_changes_meanwhile_is_overwritten_when_told_so() {
-    block_on(async {
-        let (rig, at) = damaged().await;
-        let request = RestoreRequest { on_conflict: ConflictPolicy::Overwrite, ..tenant("acme", at) };
-        let report = rig.rewind_through(&interfering(&rig), &request).await.unwrap();
-        assert_eq!((report.skipped, report.written), (0, 4));
-        assert!(report.proof.unwrap().equal);
-        assert_eq!(colour(&rig, b"a"), "red1");
-    });
-}
-
 #[test]
 fn a_target_that_lies_is_found_out() {
     block_on(async {
@@ -418,10 +347,6 @@ fn a_record_that_the_tenant_has_since_been_given_stays_and_does_not_spoil_the_pr
             assert!(report.proof.unwrap().equal, "{proof:?}");
         }
     });
-}
-
-fn colour(rig: &Rig, id: &[u8]) -> String {
-    Record::parse(&now(&rig.toy)["shop.orders"][id]).unwrap().get("colour").unwrap().to_owned()
 }
 
 proptest! {

@@ -208,6 +208,10 @@ impl Target for MongoDeployment {
         self.connection.room(name).await
     }
 
+    async fn lasting_differences(&self, name: &str, definition: &[u8]) -> Result<Vec<String>> {
+        self.connection.lasting_differences(name, definition).await
+    }
+
     async fn obstacle(&self, name: &str, definition: &[u8]) -> Result<Option<String>> {
         self.connection.obstacle(name, definition).await
     }

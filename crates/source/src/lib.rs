@@ -21,4 +21,4 @@ pub use backstay_model::{EntryBatch, RecordBatch};
 pub use error::{Error, Result};
 pub use protect::{Capabilities, Namespace, Position, Records, Source, Start, Tail, Topology, WriteLatency};
 pub use restore::{Conflict, Room, Target, UniqueValues, Write, WriteMode, WriteReport};
-pub use trial::{Claim, Holders, Rule, RuleKind, Trial, Tried};
+pub use trial::{Claim, Holders, Holding, RefusalKind, Rule, Trial, Tried};

@@ -58,12 +58,14 @@ pub struct WriteReport {
 }
 
 /// How much more fits into a namespace before it removes its oldest records; below zero when there is too much in it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Room {
     /// Records.
     pub records: i64,
     /// Bytes of records.
     pub bytes: i64,
+    /// How to make it larger, as the database's own users say it.
+    pub widening: String,
 }
 
 /// The unique values that a record takes up, as bytes that mean nothing else: two records with one in common cannot both
@@ -84,7 +86,8 @@ pub trait Target: Send + Sync {
     async fn create(&self, name: &str, definition: &[u8]) -> Result<()>;
 
     /// Builds the secondary indexes of a definition that the namespace `name` lacks, and takes back what room
-    /// [`Target::create`] gave it beyond the definition.
+    /// [`Target::create`] gave it beyond the definition. An index that cannot be beside those that are there is left out;
+    /// [`Target::definition_differences`] names it.
     async fn build_indexes(&self, name: &str, definition: &[u8]) -> Result<()>;
 
     /// Drops the namespace `name` with all its records; nothing happens when there is none.
@@ -92,6 +95,12 @@ pub trait Target: Send + Sync {
 
     /// In which respects the namespace `name` differs from a definition, in words; empty when it does not.
     async fn definition_differences(&self, name: &str, definition: &[u8]) -> Result<Vec<String>>;
+
+    /// In which respects the namespace `name`, which exists, will differ from a definition when [`Target::build_indexes`] has
+    /// built what it can. Nothing is written.
+    async fn lasting_differences(&self, _name: &str, _definition: &[u8]) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 
     /// Reads the live records of a range, ascending by id. With `tenant`, only this tenant's.
     async fn scan(&self, name: &str, range: &IdRange, tenant: Option<&str>) -> Result<Box<dyn Records>>;

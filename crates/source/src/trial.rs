@@ -7,29 +7,48 @@ use async_trait::async_trait;
 
 use crate::{RecordBatch, Result};
 
-/// What kind of rule refuses records.
+/// Why records are refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RuleKind {
-    /// No two records with the same value.
+pub enum RefusalKind {
+    /// A unique index: another record has the value.
     Unique,
     /// An index that cannot hold every record.
     Index,
     /// A condition that every record is to meet, which a restore goes past: it does not refuse what comes back, but it may
     /// refuse the next change of it.
     Validator,
+    /// Something else stands there under the name.
+    Occupied,
+    /// There is no room without pushing others out.
+    Room,
+}
+
+impl RefusalKind {
+    /// One word, the same for ever: programs read it.
+    pub fn word(self) -> &'static str {
+        match self {
+            RefusalKind::Unique => "unique",
+            RefusalKind::Index => "index",
+            RefusalKind::Validator => "validator",
+            RefusalKind::Occupied => "occupied",
+            RefusalKind::Room => "room",
+        }
+    }
 }
 
 /// Something that refuses records today.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule {
     /// What kind.
-    pub kind: RuleKind,
+    pub kind: RefusalKind,
     /// What it is, in words: “the unique index email_1”.
     pub words: String,
     /// How to take it away, as the database's own users say it.
     pub removal: String,
     /// True when it was not there as of the instant: then also two records that come back may be in each other's way.
     pub new: bool,
+    /// True when it takes a walk over all live records to find who has values, however many are asked for at a time.
+    pub walks: bool,
 }
 
 /// A record that is to come back.
@@ -46,8 +65,8 @@ pub struct Tried<'a> {
 /// A unique value that a record needs, as bytes that mean nothing else.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Claim {
-    /// The record, by its place among those tried.
-    pub record: usize,
+    /// The id of the record.
+    pub id: Vec<u8>,
     /// The rule, by its place in [`Trial::rules`].
     pub rule: usize,
     /// The value.
@@ -56,7 +75,7 @@ pub struct Claim {
     pub held: bool,
 }
 
-/// Live records that have values which others claim.
+/// Some of the live records that have values which others claim.
 #[derive(Debug, Default)]
 pub struct Holders {
     /// Which claim, by its place, is whose, by the place among the records.
@@ -75,8 +94,28 @@ pub trait Trial: Send + Sync {
     async fn refused(&self, records: &[Tried<'_>]) -> Result<Vec<(usize, usize)>>;
 
     /// The unique values that records need, as far as they can be told.
-    async fn claims(&self, records: &[Tried<'_>]) -> Result<Vec<Claim>>;
+    async fn claims(&self, _records: &[Tried<'_>]) -> Result<Vec<Claim>> {
+        Ok(Vec::new())
+    }
 
-    /// Which other live records have what `claims` ask for. A record is never found in its own way.
-    async fn holders(&self, records: &[Tried<'_>], claims: &[Claim]) -> Result<Holders>;
+    /// Asks which other live records have what `claims` ask for. A record is never found in its own way.
+    fn holders<'a>(&'a self, _claims: &'a [Claim]) -> Box<dyn Holding + 'a> {
+        Box::new(Nobody)
+    }
+}
+
+/// Who has what is claimed. Each record may be as large as a record can be, so they come some at a time.
+#[async_trait]
+pub trait Holding: Send {
+    /// Those of one answer of the database; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Holders>>;
+}
+
+struct Nobody;
+
+#[async_trait]
+impl Holding for Nobody {
+    async fn next(&mut self) -> Result<Option<Holders>> {
+        Ok(None)
+    }
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use backstay_engine::{ConflictPolicy, Plan, Proof, Run, UndoConflict, UndoReport, UndoRequest, undo};
+use backstay_engine::{ConflictPolicy, Plan, Proof, Refusal, Run, UndoConflict, UndoReport, UndoRequest, undo};
 use backstay_mongodb::MongoDeployment;
 use backstay_source::{Source, Target};
 use serde::Serialize;
 
-use super::{Context, restores};
+use super::{Context, refused, restores};
 use crate::args::{SelectionArgs, UndoArgs};
 use crate::confirm::Danger;
 use crate::failure::{Exit, Failure};
@@ -36,6 +36,8 @@ struct Summary<'a> {
     /// What stays as it is: what stood there before the restore is archived nowhere.
     left: &'a [String],
     proof: Option<&'a Proof>,
+    /// What would be refused of that, by today's indexes and validators.
+    refusals: &'a [Refusal],
     notes: &'a [String],
     seconds: f64,
 }
@@ -75,14 +77,17 @@ async fn take_back(context: &Context, args: &UndoArgs, installation: &Installati
     let place = Place::open(context, args, installation, &request.run).await?;
     if args.preview {
         let report = place.undo(context, installation, &request).await?;
-        print(context, &request.run, &place, &report)?;
-        return Ok(Exit::Done);
+        print(context, &request, &place, &report)?;
+        return Ok(if is_refused(&report, &request) { Exit::CheckFailed } else { Exit::Done });
     }
     if !args.yes {
         if context.is_interactive() {
             let preview = UndoRequest { preview: true, ..request.clone() };
             let report = place.undo(context, installation, &preview).await?;
-            print(context, &request.run, &place, &report)?;
+            print(context, &request, &place, &report)?;
+            if is_refused(&report, &request) {
+                return Ok(Exit::CheckFailed);
+            }
             if report.already.is_some() || report.plan.writes() == 0 && report.dropped.is_empty() {
                 return Ok(Exit::Done);
             }
@@ -92,12 +97,17 @@ async fn take_back(context: &Context, args: &UndoArgs, installation: &Installati
         context.confirm(Danger { action }, args.yes).await?;
     }
     let report = place.undo(context, installation, &request).await?;
-    print(context, &request.run, &place, &report)?;
+    print(context, &request, &place, &report)?;
     match report.proof {
         Some(proof) if !proof.equal => Ok(Exit::CheckFailed),
         _ if !report.left.is_empty() => Ok(Exit::PartlyUnread),
         _ => Ok(Exit::Done),
     }
+}
+
+/// True when the undo that was previewed would end before its first write.
+fn is_refused(report: &UndoReport, request: &UndoRequest) -> bool {
+    report.refusals.iter().any(|refusal| refusal.stops(request.on_conflict == ConflictPolicy::Skip))
 }
 
 /// Where the restore had gone.
@@ -150,7 +160,8 @@ impl Place {
     }
 }
 
-fn print(context: &Context, run: &Run, place: &Place, report: &UndoReport) -> Result<(), Failure> {
+fn print(context: &Context, request: &UndoRequest, place: &Place, report: &UndoReport) -> Result<(), Failure> {
+    let run = &request.run;
     let elapsed = Duration::from_millis(report.milliseconds);
     let target = place.target.location();
     let summary = Summary {
@@ -168,13 +179,15 @@ fn print(context: &Context, run: &Run, place: &Place, report: &UndoReport) -> Re
         dropped: &report.dropped,
         left: &report.left,
         proof: report.proof.as_ref(),
+        refusals: &report.refusals,
         notes: &report.notes,
         seconds: elapsed.as_secs_f64(),
     };
-    context.summary(&summary, || describe(run, report, elapsed))
+    let skips = request.on_conflict == ConflictPolicy::Skip;
+    context.summary(&summary, || describe(run, report, skips, elapsed))
 }
 
-fn describe(run: &Run, report: &UndoReport, elapsed: Duration) -> String {
+fn describe(run: &Run, report: &UndoReport, skips: bool, elapsed: Duration) -> String {
     let short = run.id.get(..8).unwrap_or(&run.id);
     if let Some(by) = &report.already {
         return format!("nothing to do: {short} was taken back already, by {by}");
@@ -197,6 +210,8 @@ fn describe(run: &Run, report: &UndoReport, elapsed: Duration) -> String {
     if more > 0 {
         lines.push(format!("and {} more conflicts", count(more)));
     }
+    lines.extend(refused::lines(&report.refusals, skips));
+    lines.extend(refused::way_out(&report.refusals, skips, false));
     lines.extend(report.notes.iter().map(|note| format!("note: {}", plain::line(note))));
     match &report.proof {
         None => lines.push("nothing was written".to_owned()),

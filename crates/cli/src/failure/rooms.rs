@@ -41,13 +41,9 @@ impl From<backstay_engine::Error> for Failure {
                 "what was written before stays and running it again goes on from there; --on-conflict skip leaves such \
                  records alone, --on-conflict overwrite writes over them",
             ),
-            Error::Refused { refusals } => {
-                Failure::new(Exit::CheckFailed, message).hint(refused(&refusals))
+            Error::Refused { refusals, elsewhere } => {
+                Failure::new(Exit::CheckFailed, message).hint(refused(&refusals, elsewhere))
             }
-            Error::NoRoom { .. } => Failure::failed(message).hint(
-                "raise its cap first (collMod with cappedSize and cappedMax, from MongoDB 6.0 on), or restore it under \
-                 another name with --into and --rename",
-            ),
             Error::NotUndoable { .. } => Failure::failed(message)
                 .hint("backstay restores ID shows what it did; a restore as of just before brings that back"),
             Error::ChangedSince { .. } => Failure::failed(message).hint(
@@ -73,12 +69,15 @@ impl From<backstay_engine::Error> for Failure {
 }
 
 /// What can be done about refusals.
-fn refused(refusals: &[Refusal]) -> String {
+fn refused(refusals: &[Refusal], elsewhere: bool) -> String {
     let mut removals: Vec<&str> =
         refusals.iter().filter(|found| found.blocks).map(|found| found.removal.as_str()).collect();
     removals.retain(|removal| !removal.is_empty());
     removals.dedup();
-    let mut offers = vec!["restore it under another name, with --into and --rename".to_owned()];
+    let mut offers = Vec::new();
+    if elsewhere {
+        offers.push("restore it under another name, with --into and --rename".to_owned());
+    }
     if refusals.iter().any(|found| found.kind == RefusalKind::Occupied) {
         offers.push("drop or rename what stands there".to_owned());
     }
@@ -86,7 +85,7 @@ fn refused(refusals: &[Refusal]) -> String {
         offers.push("leave such records out with --on-conflict skip".to_owned());
     }
     if !removals.is_empty() {
-        offers.push(format!("take away first what refuses them ({})", removals.join("; ")));
+        offers.push(format!("take away first what refuses it ({})", removals.join("; ")));
     }
     format!("--preview names records; then {}", offers.join(", or "))
 }

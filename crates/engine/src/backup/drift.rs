@@ -130,7 +130,7 @@ impl DriftJob<'_> {
             self.report.records += batch.len() as u64;
             self.report.source_bytes += bytes;
             self.meter.add(batch.len() as u64, bytes);
-            let mut found = Found::default();
+            let mut found = Differences::default();
             let mut sink = |pair: Pair<'_>| found.take(pair, namespace, self.interpreter.as_ref());
             comparison.batch(&batch, &mut sink);
             if !more {
@@ -162,7 +162,7 @@ impl DriftJob<'_> {
         let mut comparison = Comparison::new(&archived);
         let mut scan = RangeScan::new(self.source, world.as_ref(), namespace, partition.range.clone(), at);
         let mut batch = RecordBatch::default();
-        let mut found = Found::default();
+        let mut found = Differences::default();
         // Nobody knows what a change since `at` changed: what is read over a gap goes below it, and until the end of the reading
         // nothing is covered.
         let is_below = self.in_gap && namespace.kind != NamespaceKind::Ordered;
@@ -192,7 +192,7 @@ impl DriftJob<'_> {
         let touched = snapshot.touched(partition, &Selection::default(), at, now).await?;
         found.leave_out(&touched);
         if self.in_gap {
-            self.push(namespace, now, Found { gone: found.gone, ..Found::default() });
+            self.push(namespace, now, Differences { gone: found.gone, ..Differences::default() });
             return self.read_in_order(namespace, clock).await;
         }
         self.push(namespace, now, found);
@@ -230,7 +230,7 @@ impl DriftJob<'_> {
         Ok(())
     }
 
-    fn push(&mut self, namespace: &Namespace, at: Tick, found: Found) {
+    fn push(&mut self, namespace: &Namespace, at: Tick, found: Differences) {
         self.differences += found.changed.len() as u64 + found.gone.len() as u64 - found.moved;
         for (tenant, id) in found.gone {
             self.writer.push_absent(namespace.incarnation, at, tenant.as_str(), &id);
@@ -291,14 +291,14 @@ impl DriftJob<'_> {
 
 /// The differences that one batch of the source shows.
 #[derive(Default)]
-struct Found {
+struct Differences {
     changed: RecordBatch,
     gone: Vec<(Tenant, Vec<u8>)>,
     /// How many stand in both, because they changed hands.
     moved: u64,
 }
 
-impl Found {
+impl Differences {
     fn is_empty(&self) -> bool {
         self.changed.is_empty() && self.gone.is_empty()
     }

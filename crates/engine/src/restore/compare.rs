@@ -58,18 +58,8 @@ impl Job<'_> {
         scope: &LiveScope,
         mut writer: Writer<'_>,
     ) -> Result<Plan> {
-        if self.request.preview || writer.is_inserting_last() {
-            let mut foreseen = Foreseen::default();
-            let digest = self.archive_digest.clone();
-            let plan = self.walk_all(definition, name, scope, None, &mut foreseen).await?;
-            if writer.is_inserting_last() {
-                foreseen.growth.check_room(self.target, name).await?;
-            }
-            if self.request.preview {
-                return Ok(plan);
-            }
-            self.archive_digest = digest;
-            self.left.clear();
+        if self.request.preview {
+            return self.walk_all(definition, name, scope, None, &mut Foreseen::default()).await;
         }
         let mut foreseen = Foreseen::default();
         let plan = self.walk_all(definition, name, scope, Some(&mut writer), &mut foreseen).await?;

@@ -27,16 +27,8 @@ impl Job<'_> {
         now: Tick,
         mut writer: Writer<'_>,
     ) -> Result<Plan> {
-        if self.request.preview || writer.is_inserting_last() {
-            let mut foreseen = Foreseen::default();
-            let plan = self.walk_changes(definition, name, scope, now, None, &mut foreseen).await?;
-            if writer.is_inserting_last() {
-                foreseen.growth.check_room(self.target, name).await?;
-            }
-            if self.request.preview {
-                return Ok(plan);
-            }
-            self.left.clear();
+        if self.request.preview {
+            return self.walk_changes(definition, name, scope, now, None, &mut Foreseen::default()).await;
         }
         let mut foreseen = Foreseen::default();
         let plan = self.walk_changes(definition, name, scope, now, Some(&mut writer), &mut foreseen).await?;

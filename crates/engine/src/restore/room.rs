@@ -2,12 +2,13 @@
 //!
 //! Records that were removed for want of room were not part of any plan, and no proof of what was written would miss them. So
 //! a restore into such a namespace is looked at first as a whole: what goes is deleted before anything comes back, and when
-//! the rest does not fit then, nothing is written at all.
+//! the rest would not fit then, nothing is written at all. Others may fill it meanwhile, so what comes back is measured once
+//! more right before it is inserted.
 
 use backstay_source::{Room, Target};
 
+use crate::Result;
 use crate::restore::writer::OwnedWrite;
-use crate::{Error, Result};
 
 /// The most bytes that come back into such a namespace: they are kept in memory until what goes is gone.
 const MOST_INSERTED: i64 = 64 << 20;
@@ -39,38 +40,45 @@ impl Growth {
         }
     }
 
-    /// Refuses writes that would push records out. [`Error::NoRoom`].
-    pub async fn check_room(&self, target: &dyn Target, name: &str) -> Result<()> {
+    /// Says when writes would push records out.
+    pub async fn shortage(&self, target: &dyn Target, name: &str) -> Result<Option<Shortage>> {
         if self.inserted == 0 {
-            return Ok(());
+            return Ok(None);
         }
-        let Some(room) = target.room(name).await? else { return Ok(()) };
-        match self.obstacle(room) {
-            Some(why) => Err(Error::NoRoom { namespace: name.to_owned(), why }),
-            None => Ok(()),
-        }
+        let Some(room) = target.room(name).await? else { return Ok(None) };
+        Ok(self.lacks(room))
     }
 
-    fn obstacle(&self, room: Room) -> Option<String> {
+    fn lacks(&self, room: Room) -> Option<Shortage> {
         let over = |what: &str, more: i64, room: i64| {
             let now =
                 if room < 0 { "it holds more than that already".to_owned() } else { format!("it has room for {room}") };
             format!("it would grow by {more} {what}, and its cap would push its oldest records out: {now}")
         };
+        let widening = room.widening;
         if self.records > room.records {
-            return Some(over("records", self.records, room.records));
+            return Some(Shortage { why: over("records", self.records, room.records), widening });
         }
         if self.bytes > room.bytes {
-            return Some(over("bytes", self.bytes, room.bytes));
+            return Some(Shortage { why: over("bytes", self.bytes, room.bytes), widening });
         }
         (self.inserted > MOST_INSERTED).then(|| {
             let most = MOST_INSERTED >> 20;
-            format!(
+            let why = format!(
                 "{} bytes of records would come back; into a capped collection that exists {most} MiB is the most",
                 self.inserted
-            )
+            );
+            Shortage { why, widening: String::new() }
         })
     }
+}
+
+/// What does not fit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Shortage {
+    pub why: String,
+    /// How to make room, if that helps.
+    pub widening: String,
 }
 
 fn length(image: &[u8]) -> i64 {
@@ -90,9 +98,12 @@ mod tests {
             OwnedWrite::Delete { id: Vec::new(), expected: image(4) },
             OwnedWrite::Replace { id: Vec::new(), expected: image(5), image: image(6) },
         ]);
-        let obstacle = |records, bytes| growth.obstacle(Room { records, bytes });
-        assert_eq!(obstacle(0, 7), None);
-        assert!(obstacle(0, 6).is_some_and(|why| why.contains("7 bytes")));
-        assert!(obstacle(-1, 7).is_some_and(|why| why.contains("already")));
+        let why = |records, bytes| {
+            let room = Room { records, bytes, widening: String::new() };
+            growth.lacks(room).map(|shortage| shortage.why).unwrap_or_default()
+        };
+        assert_eq!(why(0, 7), "");
+        assert!(why(0, 6).contains("7 bytes"));
+        assert!(why(-1, 7).contains("already"));
     }
 }

@@ -10,6 +10,7 @@ use backstay_source::{Conflict, Target, Write, WriteMode, WriteReport};
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use crate::restore::ConflictPolicy;
+use crate::restore::room::{Growth, Shortage};
 use crate::restore::waiting::{MOST_BYTES, Waiting, bytes};
 use crate::{Error, Result};
 
@@ -115,11 +116,6 @@ impl<'a> Writer<'a> {
         self
     }
 
-    /// True after [`Writer::inserting_last`].
-    pub fn is_inserting_last(&self) -> bool {
-        self.held.is_some()
-    }
-
     /// Carries out `writes`: deletes, then replacements, then inserts, so that a unique value is given up before another
     /// record takes it. Those that wait for a value are set aside.
     pub async fn carry_out(&mut self, mut writes: Vec<OwnedWrite>, display: Display<'_>) -> Result<Written> {
@@ -156,7 +152,16 @@ impl<'a> Writer<'a> {
     /// Carries out what was set aside; what still cannot be written is a conflict.
     pub async fn finish(&mut self, display: Display<'_>) -> Result<Written> {
         let held = self.held.take().unwrap_or_default();
-        let mut done = self.carry_out(held, display).await?;
+        let mut growth = Growth::default();
+        growth.add(&held);
+        let mut done = Written::default();
+        match (growth.shortage(self.target, &self.name).await?, self.policy) {
+            (None, _) => done += self.carry_out(held, display).await?,
+            (Some(_), ConflictPolicy::Skip) => done.skipped += held.len() as u64,
+            (Some(Shortage { why, .. }), ConflictPolicy::Abort | ConflictPolicy::Overwrite) => {
+                return Err(self.conflict(held.first(), held.len(), &why, display));
+            }
+        }
         done += self.settle(display).await?;
         let left = std::mem::take(&mut self.aside);
         match (left.first(), self.policy) {

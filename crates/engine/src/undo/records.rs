@@ -17,14 +17,16 @@ use backstay_archive::{Definition, Partition, Selection, View};
 use backstay_model::{Incarnation, NamespaceKind, RecordBatch};
 
 use super::Undoing;
+use super::returning::{Place, Returning};
 use crate::journal::RunNamespace;
 use crate::monitor::Meter;
 use crate::proof::LiveScope;
 use crate::restore::changed::{FETCH, FETCH_LEN};
 use crate::restore::rewind::{Wanted, wanted_image};
-use crate::restore::room::Growth;
+use crate::restore::room::{Growth, Shortage};
+use crate::restore::trying::Trying;
 use crate::restore::writer::{OwnedWrite, Writer};
-use crate::{ConflictPolicy, Phase, Result};
+use crate::{ConflictPolicy, Phase, Refusal, RefusalKind, Result};
 
 /// Doubt: a restore that was killed journaled no end, and the record's changes since may be anybody's.
 const WHOSE: &str =
@@ -33,14 +35,44 @@ const WHOSE: &str =
 const UNREADABLE: &str = "what stood there before may have belonged to a tenant whose key was shredded since";
 
 /// A record that the restore wrote.
-struct Rewritten {
-    id: Vec<u8>,
+pub(super) struct Rewritten {
+    pub id: Vec<u8>,
     /// What stood before.
-    earlier: Option<Vec<u8>>,
+    pub earlier: Option<Vec<u8>>,
     /// What the restore made of it.
     made: Option<Vec<u8>>,
     /// Why it cannot be put back unseen: it may as well have been somebody else, or what stood before cannot be read.
     doubt: Option<&'static str>,
+}
+
+/// What an undo makes of a record.
+pub(super) enum Verdict {
+    /// It is as it was before.
+    Stands,
+    /// Somebody else may mean what stands there now.
+    Conflict(&'static str),
+    PutBack,
+}
+
+impl Rewritten {
+    /// By what stands there now.
+    pub fn verdict(&self, now: Option<&[u8]>) -> Verdict {
+        if now == self.earlier.as_deref() {
+            return Verdict::Stands;
+        }
+        match (self.doubt, now) {
+            (Some(doubt), _) => Verdict::Conflict(doubt),
+            (None, now) if now == self.made.as_deref() => Verdict::PutBack,
+            (None, Some(_)) => Verdict::Conflict("it was changed since"),
+            (None, None) => Verdict::Conflict("it was deleted since"),
+        }
+    }
+}
+
+/// What is seen of the writes of a namespace before they are carried out.
+struct Look {
+    growth: Growth,
+    trying: Option<Trying>,
 }
 
 /// Cuts records into portions whose live sides may be fetched at once.
@@ -78,23 +110,33 @@ impl Undoing<'_> {
         };
         let mut meter = Meter::new(self.monitor, Phase::Compare, None);
         let mut writer = Writer::new(self.target, name, self.request.on_conflict);
-        if self.live(name).is_some_and(|live| live.kind == NamespaceKind::Ordered) {
+        let is_bounded = self.live(name).is_some_and(|live| live.kind == NamespaceKind::Ordered);
+        if is_bounded {
             writer = writer.inserting_last();
         }
-        let mut growth = Growth::default();
         let hidden = self.snapshot.hidden(&self.shreddings, stood.incarnation, before.at()).await?;
-        for partition in
-            before.partitions_through(stood.incarnation, &Selection::default(), self.window.through).await?
+        let place = Place { definition, stood: stood.incarnation, before, may_hide: !hidden.is_empty() };
+        let trial = if self.write { None } else { self.target.trial(name, &stood.image, false).await? };
+        let mut look = Look { growth: Growth::default(), trying: trial.map(Trying::new) };
+        self.walk_place(&place, name, &mut writer, &mut look, &mut meter).await?;
+        let growth = look.growth;
+        while let Some(trying) = &mut look.trying
+            && trying.turn()
         {
-            self.monitor.check()?;
-            let rewritten = self.rewritten(definition, &partition, before, !hidden.is_empty()).await?;
-            for chunk in portions(&rewritten) {
-                self.put_back_chunk(chunk, name, &partition, &mut writer, &mut growth).await?;
-                meter.add(chunk.len() as u64, 0);
-            }
+            let seen = self.report.clone();
+            self.walk_place(&place, name, &mut writer, &mut look, &mut meter).await?;
+            self.report = seen;
         }
-        if !self.write && writer.is_inserting_last() {
-            growth.check_room(self.target, name).await?;
+        if let Some(trying) = &look.trying {
+            let found = trying.refusals(name, &|id| self.display_id(id));
+            self.report.refusals.extend(found);
+        }
+        if !self.write
+            && is_bounded
+            && let Some(Shortage { why, widening }) = growth.shortage(self.target, name).await?
+        {
+            let rule = format!("{name}: {why}");
+            self.report.refusals.push(Refusal::whole(name, RefusalKind::Room, rule, widening));
         }
         if self.write {
             let done = writer.finish(&|id| self.snapshot.interpreter().display_id(id)).await?;
@@ -108,17 +150,42 @@ impl Undoing<'_> {
         Ok(())
     }
 
-    /// The records of a partition that the restore wrote.
-    async fn rewritten(
+    /// Looks at every record that the restore wrote, and takes it back when that is what this walk is for.
+    async fn walk_place(
+        &mut self,
+        place: &Place<'_>,
+        name: &str,
+        writer: &mut Writer<'_>,
+        look: &mut Look,
+        meter: &mut Meter,
+    ) -> Result<()> {
+        let picked = Selection { ids: self.request.scope.selection.ids.clone(), ..Selection::default() };
+        for partition in
+            place.before.partitions_through(place.stood, &Selection::default(), self.window.through).await?
+        {
+            self.monitor.check()?;
+            let rewritten = self.rewritten(place, &partition, &picked).await?;
+            for chunk in portions(&rewritten) {
+                self.put_back_chunk(chunk, name, place, writer, look).await?;
+                meter.add(chunk.len() as u64, 0);
+            }
+        }
+        match &mut look.trying {
+            Some(trying) => trying.catch_up(&Returning { job: self, place }).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The records of a partition, of those that are `picked` by their ids, that the restore wrote.
+    pub(super) async fn rewritten(
         &self,
-        definition: &Definition,
+        place: &Place<'_>,
         partition: &Partition,
-        before: &View,
-        may_hide: bool,
+        picked: &Selection,
     ) -> Result<Vec<Rewritten>> {
+        let Place { definition, before, may_hide, .. } = *place;
         let selection = &self.request.scope.selection;
-        let picked = Selection { ids: selection.ids.clone(), ..Selection::default() };
-        let since = self.snapshot.since(partition, &picked, before.at(), self.window.through).await?;
+        let since = self.snapshot.since(partition, picked, before.at(), self.window.through).await?;
         if since.is_empty() {
             return Ok(Vec::new());
         }
@@ -176,9 +243,9 @@ impl Undoing<'_> {
         &mut self,
         chunk: &[Rewritten],
         name: &str,
-        partition: &Partition,
+        place: &Place<'_>,
         writer: &mut Writer<'_>,
-        growth: &mut Growth,
+        look: &mut Look,
     ) -> Result<()> {
         let ids: Vec<&[u8]> = chunk.iter().map(|record| record.id.as_slice()).collect();
         let fetched = self.target.fetch(name, &ids).await?;
@@ -187,22 +254,20 @@ impl Undoing<'_> {
         let mut meant: Vec<&Rewritten> = Vec::with_capacity(chunk.len());
         for record in chunk {
             let now = live.get(record.id.as_slice()).copied();
-            if now == record.earlier.as_deref() {
-                self.report.plan.unchanged += 1;
-                meant.push(record);
-                continue;
-            }
-            if now != record.made.as_deref() || record.doubt.is_some() {
-                let why = match (record.doubt, now) {
-                    (Some(doubt), _) => doubt,
-                    (None, Some(_)) => "it was changed since",
-                    (None, None) => "it was deleted since",
-                };
-                self.conflict(name, self.display_id(&record.id), why);
-                if self.request.on_conflict != ConflictPolicy::Overwrite {
-                    self.report.skipped += 1;
+            match record.verdict(now) {
+                Verdict::Stands => {
+                    self.report.plan.unchanged += 1;
+                    meant.push(record);
                     continue;
                 }
+                Verdict::Conflict(why) => {
+                    self.conflict(name, self.display_id(&record.id), why);
+                    if self.request.on_conflict != ConflictPolicy::Overwrite {
+                        self.report.skipped += 1;
+                        continue;
+                    }
+                }
+                Verdict::PutBack => {}
             }
             meant.push(record);
             let id = record.id.clone();
@@ -222,12 +287,15 @@ impl Undoing<'_> {
                 (None, None) => {}
             }
         }
-        growth.add(&writes);
+        look.growth.add(&writes);
+        if let Some(trying) = &mut look.trying {
+            trying.add(&writes, &Returning { job: self, place }).await?;
+        }
         if self.write {
             let done = writer.carry_out(writes, &|id| self.snapshot.interpreter().display_id(id)).await?;
             self.report.written += done.written;
             self.report.skipped += done.skipped;
-            self.prove(&meant, name, partition.namespace, writer).await?;
+            self.prove(&meant, name, place.stood, writer).await?;
         }
         Ok(())
     }

@@ -40,6 +40,23 @@ pub fn cases(quick: u32) -> proptest::test_runner::Config {
     }
 }
 
+/// A shop, and the instant before everything went wrong in it: records changed, deleted, made and given away.
+pub async fn damaged() -> (Rig, Tick) {
+    let rig = Rig::with_shop().await;
+    rig.backup().await;
+    rig.append("shop.orders", b"a", "1");
+    let at = rig.toy.now();
+    rig.append("shop.orders", b"a", "2");
+    rig.append("shop.orders", b"b", "2");
+    rig.append("shop.orders", b"d", "2");
+    rig.delete("shop.orders", b"c");
+    rig.delete("shop.users", b"d");
+    rig.put("shop.orders", b"new-a", "acme", "blue");
+    rig.put("shop.orders", b"new-b", "bolt", "blue");
+    rig.give("shop.orders", b"e", "bolt");
+    (rig, at)
+}
+
 pub struct Rig {
     pub toy: Arc<Toy>,
     pub source: ToySource,

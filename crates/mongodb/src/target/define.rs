@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 
 use backstay_source::{Error, Result};
-use bson::{RawDocumentBuf, doc};
+use bson::{Document, RawDocumentBuf, doc};
 
 use super::{majority, views};
 use crate::catalog::{BUCKETS, cut};
 use crate::command::Command;
 use crate::connect::Connection;
-use crate::failure::translate;
+use crate::failure::{code, translate, words};
 use crate::interpret::raw::{self, Element, kind, malformed};
 
 /// The cap of a capped collection that is being filled. A cap that was lowered takes effect with the next insert: until
@@ -21,6 +21,9 @@ use crate::interpret::raw::{self, Element, kind, malformed};
 const WIDE: i64 = 1 << 49;
 /// The first version of the server whose `collMod` changes a cap.
 const CHANGES_CAPS: i32 = 6;
+/// What the server says of an index that it does not build beside those that are there: too many of them, or of a kind of
+/// which there is but one; the same by another name; another by the same name.
+const NOT_BESIDE: [i32; 3] = [67, 85, 86];
 
 impl Connection {
     /// Creates the namespace `name`; the definition's secondary indexes are left for later.
@@ -85,7 +88,8 @@ impl Connection {
         self.set_cap(name, definition).await
     }
 
-    /// Builds the secondary indexes that `name` lacks, all in one pass over its records.
+    /// Builds the secondary indexes that `name` lacks, all in one pass over its records. One that cannot be beside those that
+    /// are there is left out: nobody's index is dropped for it, and [`Connection::definition_differences`] names it.
     async fn build_missing_indexes(&self, name: &str, definition: &[u8]) -> Result<()> {
         let (database, collection) = cut(name)?;
         let there = self.indexes(database, collection).await?.unwrap_or_default();
@@ -97,9 +101,21 @@ impl Connection {
         }
         // An index of a collection with a collation that names none has none; a command that names none inherits it.
         let collated = fields(part(definition, b"options")?)?.contains_key(&b"collation"[..]);
+        let Some(_) = self.try_build(name, &missing, collated).await? else { return Ok(()) };
+        for one in missing.chunks(1) {
+            if let Some(why) = self.try_build(name, one, collated).await? {
+                tracing::warn!("not built on {name}: {why}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Builds indexes, all of them or none. Returns why not, when it is for those that are there.
+    async fn try_build(&self, name: &str, wanted: &[(String, &[u8])], collated: bool) -> Result<Option<String>> {
+        let (database, collection) = cut(name)?;
         let head = doc! { "createIndexes": collection, "writeConcern": { "w": "majority" } };
         let command = Command::new(&head)?.array("indexes", |out| {
-            for (place, (_, index)) in missing.iter().enumerate() {
+            for (place, (_, index)) in wanted.iter().enumerate() {
                 raw::put_index(out, kind::DOCUMENT, place);
                 let start = raw::open(out);
                 let mut own = false;
@@ -118,8 +134,15 @@ impl Connection {
             }
             Ok(())
         })?;
-        let names: Vec<&str> = missing.iter().map(|(name, _)| name.as_str()).collect();
-        self.define(database, command.finish()?, &format!("building the indexes {} of {name}", names.join(", "))).await
+        let names: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
+        let what = format!("building the indexes {} of {name}", names.join(", "));
+        let reply = self.client.database(database).run_raw_command(command.finish()?).await;
+        match reply {
+            Err(error) if code(&error).is_some_and(|code| NOT_BESIDE.contains(&code)) => {
+                Ok(Some(format!("{}: {}", names.join(", "), words(&error))))
+            }
+            reply => acknowledged(reply, &what).map(|()| None),
+        }
     }
 
     /// Drops the namespace `name`, if there is one; a time series goes with its buckets.
@@ -141,44 +164,82 @@ impl Connection {
         let Some(listed) = self.listed(name).await? else { return Ok(vec!["it does not exist".to_owned()]) };
         let there = self.indexes(&listed.database, &listed.collection).await?.unwrap_or_default();
         let live = listed.definition(&there)?;
-        let mut differences = Vec::new();
-        let (was, is) = (fields(part(definition, b"options")?)?, fields(part(&live, b"options")?)?);
-        for (option, element) in &was {
-            let option = String::from_utf8_lossy(option);
-            match is.get(option.as_bytes()) {
-                None => differences.push(format!("the option {option} is missing")),
-                Some(other) if !same(element, other) => differences.push(format!("the option {option} differs")),
-                Some(_) => {}
-            }
+        differences(definition, &live, false)
+    }
+
+    /// In which respects `name` will differ from a definition when [`Connection::build_indexes`] has built what it can.
+    pub(crate) async fn lasting_differences(&self, name: &str, definition: &[u8]) -> Result<Vec<String>> {
+        if views::holds_views(name) {
+            return Ok(Vec::new());
         }
-        let added = is.keys().filter(|option| !was.contains_key(*option));
-        differences.extend(added.map(|option| format!("the option {} was added", String::from_utf8_lossy(option))));
-        let (was, is) = (indexes(definition)?, indexes(&live)?);
-        for (index, specification) in &was {
-            match is.get(index) {
-                None => differences.push(format!("the index {index} is missing")),
-                Some(other) if !same_index(specification, other)? => {
-                    differences.push(format!("the index {index} differs"));
-                }
-                Some(_) => {}
-            }
-        }
-        let added = is.keys().filter(|index| !was.contains_key(*index));
-        differences.extend(added.map(|index| format!("the index {index} was added")));
-        Ok(differences)
+        let Some(listed) = self.listed(name).await? else { return Ok(Vec::new()) };
+        let there = self.indexes(&listed.database, &listed.collection).await?.unwrap_or_default();
+        differences(definition, &listed.definition(&there)?, true)
     }
 
     async fn define(&self, database: &str, command: RawDocumentBuf, what: &str) -> Result<()> {
-        let reply = self.client.database(database).run_raw_command(command).await;
-        let reply = reply.map_err(|error| translate(what, &error))?;
-        match reply.get_document("writeConcernError") {
-            Ok(concern) => Err(Error::Unavailable {
-                what: what.to_owned(),
-                why: concern.get_str("errmsg").unwrap_or("the majority did not acknowledge it").to_owned(),
-            }),
-            Err(_) => Ok(()),
+        acknowledged(self.client.database(database).run_raw_command(command).await, what)
+    }
+}
+
+/// An answer that a majority stands behind, or the error that it is.
+fn acknowledged(reply: mongodb::error::Result<Document>, what: &str) -> Result<()> {
+    let reply = reply.map_err(|error| translate(what, &error))?;
+    match reply.get_document("writeConcernError") {
+        Ok(concern) => Err(Error::Unavailable {
+            what: what.to_owned(),
+            why: concern.get_str("errmsg").unwrap_or("the majority did not acknowledge it").to_owned(),
+        }),
+        Err(_) => Ok(()),
+    }
+}
+
+/// In which respects a live definition differs from another; with `building` but for indexes that can be built beside those
+/// that are there.
+fn differences(definition: &[u8], live: &[u8], building: bool) -> Result<Vec<String>> {
+    let mut differences = Vec::new();
+    let (was, is) = (fields(part(definition, b"options")?)?, fields(part(live, b"options")?)?);
+    for (option, element) in &was {
+        let option = String::from_utf8_lossy(option);
+        match is.get(option.as_bytes()) {
+            None => differences.push(format!("the option {option} is missing")),
+            Some(other) if !same(element, other) => differences.push(format!("the option {option} differs")),
+            Some(_) => {}
         }
     }
+    let added = is.keys().filter(|option| !was.contains_key(*option));
+    differences.extend(added.map(|option| format!("the option {} was added", String::from_utf8_lossy(option))));
+    let was = indexes(definition)?;
+    let (is, mut added): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        indexes(live)?.into_iter().partition(|(index, _)| was.contains_key(index));
+    for (index, specification) in &was {
+        if let Some(other) = is.get(index) {
+            if !same_index(specification, other, true)? {
+                differences.push(format!("the index {index} differs"));
+            }
+            continue;
+        }
+        let mut renamed = None;
+        let mut in_place = None;
+        for (name, other) in &added {
+            if same_index(specification, other, false)? {
+                renamed = Some(name.clone());
+            } else if excludes(specification, other)? {
+                in_place = Some(name);
+            }
+        }
+        match (renamed, in_place) {
+            (Some(name), _) => {
+                differences.push(format!("the index {index} is called {name}"));
+                added.remove(&name);
+            }
+            (None, Some(name)) => differences.push(format!("the index {index} is missing, and {name} is in its place")),
+            (None, None) if building => {}
+            (None, None) => differences.push(format!("the index {index} is missing")),
+        }
+    }
+    differences.extend(added.keys().map(|index| format!("the index {index} was added")));
+    Ok(differences)
 }
 
 /// The fields in which a time series keeps the time and the origin of its records.
@@ -223,15 +284,37 @@ pub(super) fn same(a: &Element<'_>, b: &Element<'_>) -> bool {
     (a.kind, a.value) == (b.kind, b.value) || a.as_integer().is_some_and(|number| b.as_integer() == Some(number))
 }
 
-fn same_index(a: &[u8], b: &[u8]) -> Result<bool> {
+/// True when two indexes are the same; without `named` under whatever names.
+fn same_index(a: &[u8], b: &[u8], named: bool) -> Result<bool> {
     let (a, b) = (fields(a)?, fields(b)?);
     let equal = a.iter().all(|(name, element)| match b.get(name) {
         // The order of fields matters in a key, and all of them are integers or names of kinds.
         Some(other) if *name == b"key" => same_key(element.value, other.value),
+        Some(_) if *name == b"name" && !named => true,
         Some(other) => same(element, other),
         None => false,
     });
     Ok(equal && a.len() == b.len())
+}
+
+/// True when the server has no two such indexes on one collection, whatever their names: it tells them apart by their key
+/// and by what decides which records are in them and how they compare; and of texts it has but one index.
+fn excludes(a: &[u8], b: &[u8]) -> Result<bool> {
+    const TELLING: [&[u8]; 4] = [b"collation", b"partialFilterExpression", b"unique", b"sparse"];
+    let (a, b) = (fields(a)?, fields(b)?);
+    let is_text = |index: &BTreeMap<&[u8], Element<'_>>| -> Result<bool> {
+        let Some(key) = index.get(&b"key"[..]).and_then(Element::as_document) else { return Ok(false) };
+        Ok(fields(key)?.values().any(|kind| kind.as_str() == Some("text")))
+    };
+    if is_text(&a)? && is_text(&b)? {
+        return Ok(true);
+    }
+    let equal = TELLING.iter().all(|option| match (a.get(option), b.get(option)) {
+        (Some(a), Some(b)) => same(a, b),
+        (a, b) => a.is_none() && b.is_none(),
+    });
+    let keys = (a.get(&b"key"[..]), b.get(&b"key"[..]));
+    Ok(equal && matches!(keys, (Some(a), Some(b)) if same_key(a.value, b.value)))
 }
 
 fn same_key(a: &[u8], b: &[u8]) -> bool {

@@ -44,10 +44,14 @@ pub(super) fn path(name: &str) -> Path {
     name.split('.').map(|part| part.as_bytes().to_vec()).collect()
 }
 
+/// True for a path that may count the members of arrays (`a.0`).
+pub(super) fn counts_members(path: &[Vec<u8>]) -> bool {
+    path.iter().skip(1).any(|part| part.iter().all(u8::is_ascii_digit))
+}
+
 /// The keys of `record` in an index of `paths`. In a sparse one stand only records that have one of the fields.
 pub(super) fn keys(paths: &[Path], sparse: bool, record: &[u8]) -> Keys {
-    let counts = |path: &Path| path.iter().skip(1).any(|part| part.iter().all(u8::is_ascii_digit));
-    if paths.iter().any(counts) {
+    if paths.iter().any(|path| counts_members(path)) {
         return Keys::Untold;
     }
     let mut keys = Vec::new();

@@ -99,7 +99,12 @@ impl Connection {
         };
         let (most, cap) = (number("max"), number("maxSize"));
         let records = if most > 0 { most - number("count") } else { i64::MAX };
-        Ok(Some(Room { records, bytes: cap - number("size") }))
+        let Listed { database, collection, .. } = listed;
+        let widening = format!(
+            "db.getSiblingDB({database:?}).runCommand({{collMod: {collection:?}, cappedSize: BYTES, cappedMax: RECORDS}}), \
+             from MongoDB 6.0 on"
+        );
+        Ok(Some(Room { records, bytes: cap - number("size"), widening }))
     }
 
     /// The live records with these ids, as far as they exist.

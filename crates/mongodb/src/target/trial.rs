@@ -9,16 +9,20 @@
 //! asked where its own rules decide: partial indexes, collations, validators, shapes on the sphere, and who holds a value now.
 
 mod ask;
+mod holding;
 mod rules;
+mod shapes;
 
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
-use backstay_source::{Claim, Holders, RecordBatch, Result, Rule, RuleKind, Trial, Tried};
-use bson::RawDocument;
+use backstay_source::{Claim, Holding, RefusalKind, Result, Rule, Trial, Tried};
+use bson::{Document, RawDocument};
 
+use self::holding::Asking;
 use self::rules::{Check, Unique};
-use super::keys::{Keys, keys};
+use self::shapes::Spheres;
+use super::keys::{Keys, Path, keys};
 use super::{define, views};
 use crate::catalog::{BUCKETS, Listed, cut};
 use crate::connect::Connection;
@@ -40,7 +44,7 @@ impl Connection {
     /// See [`backstay_source::Target::trial`].
     pub(crate) async fn trial(&self, name: &str, then: &[u8], whole: bool) -> Result<Option<Box<dyn Trial>>> {
         if views::holds_views(name) {
-            return Ok(None);
+            return Ok(Some(Box::new(views::ViewsTrial::new(self, name)?)));
         }
         let Some(listed) = self.listed(name).await? else { return Ok(None) };
         let indexes = self.indexes(&listed.database, &listed.collection).await?.unwrap_or_default();
@@ -92,6 +96,47 @@ impl CollectionTrial {
         }
     }
 
+    /// The unique indexes, each with the place of its rule.
+    fn uniques(&self) -> impl Iterator<Item = (usize, &Unique)> {
+        (0..self.checks.len()).filter_map(|rule| Some((rule, self.unique(rule)?)))
+    }
+
+    /// The ids of those records that are in a partial index.
+    async fn within<'r>(&self, records: &[&Tried<'r>], partial: Option<&Document>) -> Result<Vec<&'r [u8]>> {
+        let all = records.iter().map(|record| record.id);
+        let Some(condition) = partial.filter(|_| !records.is_empty()) else { return Ok(all.collect()) };
+        let images: Vec<&[u8]> = records.iter().map(|record| record.image).collect();
+        let within: HashSet<Vec<u8>> = self.matching(&images, condition, None).await?.into_iter().collect();
+        Ok(all.filter(|id| within.contains(*id)).collect())
+    }
+
+    /// The records with something at the end of one of the paths that is no shape on a sphere.
+    async fn shapeless<'t, 'r>(&self, paths: &[Path], records: &'t [Tried<'r>]) -> Result<Vec<&'t Tried<'r>>> {
+        let mut out: Vec<bool> = records.iter().map(|_| false).collect();
+        let mut asked: Vec<(usize, Vec<u8>)> = Vec::new();
+        for (place, (record, out)) in records.iter().zip(&mut out).enumerate() {
+            for path in paths {
+                match shapes::on_sphere(path, record.image) {
+                    Spheres::Refused => *out = true,
+                    Spheres::Values(values) => {
+                        for value in values {
+                            asked.push((place, shapes::alone(asked.len(), value)?));
+                        }
+                    }
+                }
+            }
+        }
+        let images: Vec<&[u8]> = asked.iter().map(|(_, image)| image.as_slice()).collect();
+        for found in self.meeting(&images, &shapes::no_shape(), None).await? {
+            let number = found.get_i64("_id").ok().and_then(|number| usize::try_from(number).ok());
+            let place = number.and_then(|number| asked.get(number)).map(|(place, _)| *place);
+            if let Some(out) = place.and_then(|place| out.get_mut(place)) {
+                *out = true;
+            }
+        }
+        Ok(records.iter().zip(out).filter(|(_, out)| *out).map(|(record, _)| record).collect())
+    }
+
     /// The records' places by their ids.
     fn places<'r>(records: &[Tried<'r>]) -> HashMap<&'r [u8], usize> {
         records.iter().enumerate().map(|(place, record)| (record.id, place)).collect()
@@ -112,21 +157,18 @@ impl Trial for CollectionTrial {
                 Check::Unique(_) => {}
                 Check::Bytes(holds, partial) => {
                     let out: Vec<&Tried<'_>> = records.iter().filter(|record| !holds(record.image)).collect();
-                    let within: Option<HashSet<Vec<u8>>> = match partial {
-                        Some(condition) => {
-                            let images: Vec<&[u8]> = out.iter().map(|record| record.image).collect();
-                            Some(self.matching(&images, condition, None).await?.into_iter().collect())
-                        }
-                        None => None,
-                    };
-                    let out = out.into_iter().map(|record| record.id);
-                    let out = out.filter(|id| within.as_ref().is_none_or(|within| within.contains(*id)));
+                    let out = self.within(&out, partial.as_ref()).await?.into_iter();
+                    refused.extend(out.filter_map(|id| Some((*places.get(id)?, rule))));
+                }
+                Check::Spheres(paths, partial) => {
+                    let out = self.shapeless(paths, records).await?;
+                    let out = self.within(&out, partial.as_ref()).await?.into_iter();
                     refused.extend(out.filter_map(|id| Some((*places.get(id)?, rule))));
                 }
                 Check::Condition(condition) => {
                     let images: Vec<&[u8]> = records.iter().map(|record| record.image).collect();
                     let out = match self.rules.get(rule).map(|rule| rule.kind) {
-                        Some(RuleKind::Validator) => self.failing(&images, condition).await?,
+                        Some(RefusalKind::Validator) => self.failing(&images, condition).await?,
                         _ => self.matching(&images, condition, None).await?,
                     };
                     for id in out {
@@ -141,7 +183,7 @@ impl Trial for CollectionTrial {
 
     async fn claims(&self, records: &[Tried<'_>]) -> Result<Vec<Claim>> {
         let mut claims = Vec::new();
-        for (rule, unique) in (0..self.checks.len()).filter_map(|rule| Some((rule, self.unique(rule)?))) {
+        for (rule, unique) in self.uniques() {
             let partial = match &unique.partial {
                 None => None,
                 Some(condition) => {
@@ -151,7 +193,7 @@ impl Trial for CollectionTrial {
                 }
             };
             let within = |record: &Tried<'_>| partial.as_ref().is_none_or(|within| within.contains(record.id));
-            for (place, record) in records.iter().enumerate().filter(|(_, record)| within(record)) {
+            for record in records.iter().filter(|record| within(record)) {
                 let Keys::Told(values) = keys(&unique.paths, unique.sparse, record.image) else { continue };
                 // Whether what it is now stands in a partial index is not known.
                 let live = record.live.filter(|_| partial.is_none());
@@ -161,76 +203,16 @@ impl Trial for CollectionTrial {
                 };
                 claims.extend(values.into_iter().map(|value| {
                     let held = live.binary_search(&value).is_ok();
-                    Claim { record: place, rule, value, held }
+                    Claim { id: record.id.to_vec(), rule, value, held }
                 }));
             }
         }
         Ok(claims)
     }
 
-    async fn holders(&self, records: &[Tried<'_>], claims: &[Claim]) -> Result<Holders> {
-        let mut holders = Holders::default();
-        for (rule, unique) in (0..self.checks.len()).filter_map(|rule| Some((rule, self.unique(rule)?))) {
-            let asked: Vec<usize> = (0..claims.len())
-                .filter(|place| claims.get(*place).is_some_and(|claim| claim.rule == rule && !claim.held))
-                .collect();
-            for some in ask::portions(&asked, claims) {
-                let values: Vec<&[u8]> =
-                    some.iter().filter_map(|place| Some(claims.get(*place)?.value.as_slice())).collect();
-                let found = self.holding(unique, &values).await?;
-                if !unique.is_collated(self.collated) {
-                    take_holders(&mut holders, records, claims, some, unique, &found)?;
-                    continue;
-                }
-                // Which of them are equal by a collation only the server can say: one after the other.
-                if found.is_empty() {
-                    continue;
-                }
-                for place in some {
-                    let Some(claim) = claims.get(*place) else { continue };
-                    let found = self.holding(unique, &[&claim.value]).await?;
-                    let own = records.get(claim.record).map(|record| record.id);
-                    for (id, image) in found.iter().filter(|(id, _)| Some(*id) != own) {
-                        holders.held.push((*place, holders.records.len()));
-                        holders.records.push(id, image);
-                    }
-                }
-            }
-        }
-        Ok(holders)
+    fn holders<'a>(&'a self, claims: &'a [Claim]) -> Box<dyn Holding + 'a> {
+        Box::new(Asking::new(self, claims))
     }
-}
-
-/// Sorts out which of `found` has what is claimed: the server finds a member of an array with the array itself.
-fn take_holders(
-    holders: &mut Holders,
-    records: &[Tried<'_>],
-    claims: &[Claim],
-    asked: &[usize],
-    unique: &Unique,
-    found: &RecordBatch,
-) -> Result<()> {
-    let mut by_value: HashMap<&[u8], Vec<usize>> = HashMap::new();
-    for place in asked {
-        if let Some(claim) = claims.get(*place) {
-            by_value.entry(&claim.value).or_default().push(*place);
-        }
-    }
-    for (id, image) in found.iter() {
-        let Keys::Told(values) = keys(&unique.paths, unique.sparse, image) else { continue };
-        let number = holders.records.len();
-        let before = holders.held.len();
-        for place in values.iter().filter_map(|value| by_value.get(value.as_slice())).flatten() {
-            let own = claims.get(*place).and_then(|claim| records.get(claim.record)).map(|record| record.id);
-            if own != Some(id) {
-                holders.held.push((*place, number));
-            }
-        }
-        if holders.held.len() > before {
-            holders.records.push(id, image);
-        }
-    }
-    Ok(())
 }
 
 /// The memcomparable id of what the server sent.

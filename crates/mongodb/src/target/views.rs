@@ -6,9 +6,11 @@
 //! ```
 //!
 //! The guard looks and then acts: another's change in between is lost. Views hold no data, and are changed by people. The
-//! definition of a time series stands here too; the server writes it when the collection is created, so it is left alone.
+//! definition of a time series stands here too; the server writes it when the collection is created, so it is left alone,
+//! also where a view of that name is to come back.
 
-use backstay_source::{Conflict, Result, Write, WriteMode, WriteReport};
+use async_trait::async_trait;
+use backstay_source::{Conflict, RefusalKind, Result, Rule, Trial, Tried, Write, WriteMode, WriteReport};
 use bson::{Document, RawDocument, doc};
 
 use super::majority;
@@ -58,6 +60,10 @@ impl Connection {
         if new.as_ref().or(old.as_ref()).is_some_and(View::is_time_series) {
             return Ok(None);
         }
+        if old.as_ref().is_some_and(View::is_time_series) {
+            // To drop its definition is to drop all that it holds.
+            return Ok(Some("a time series has that name today".to_owned()));
+        }
         let commands = match (old, new) {
             (None, Some(new)) => vec![new.create()],
             (Some(old), Some(new)) if old.collation == new.collation => vec![new.modify()],
@@ -77,6 +83,49 @@ impl Connection {
             }
         }
         Ok(None)
+    }
+}
+
+/// What keeps views from coming back: collections and time series that have their names today.
+pub(super) struct ViewsTrial {
+    connection: Connection,
+    database: String,
+    rules: [Rule; 1],
+}
+
+impl ViewsTrial {
+    pub(super) fn new(connection: &Connection, name: &str) -> Result<ViewsTrial> {
+        let (database, _) = cut(name)?;
+        let rule = Rule {
+            kind: RefusalKind::Occupied,
+            words: "what has the name of a view today and is none".to_owned(),
+            removal: format!("db.getSiblingDB({database:?}).getCollection(NAME).renameCollection(OTHER), or drop()"),
+            new: true,
+            walks: false,
+        };
+        Ok(ViewsTrial { connection: connection.clone(), database: database.to_owned(), rules: [rule] })
+    }
+}
+
+#[async_trait]
+impl Trial for ViewsTrial {
+    fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    async fn refused(&self, records: &[Tried<'_>]) -> Result<Vec<(usize, usize)>> {
+        let mut refused = Vec::new();
+        for (place, record) in records.iter().enumerate() {
+            let view = View::read(&self.database, record.image)?;
+            if view.is_time_series() {
+                continue;
+            }
+            let other = self.connection.listed(&format!("{}.{}", self.database, view.name)).await?;
+            if other.is_some_and(|other| other.entry.get_str("type").is_ok_and(|kind| kind != "view")) {
+                refused.push((place, 0));
+            }
+        }
+        Ok(refused)
     }
 }
 

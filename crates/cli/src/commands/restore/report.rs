@@ -6,7 +6,7 @@ use backstay_engine::{NamespacePlan, Plan, Proof, ProofScope, Refusal, RestoreRe
 use serde::Serialize;
 
 use crate::args::{OnConflict, RestoreArgs};
-use crate::commands::Context;
+use crate::commands::{Context, refused};
 use crate::failure::Failure;
 use crate::output::{Align, count, duration, plain, table};
 use crate::time::{rfc3339, show};
@@ -75,33 +75,13 @@ fn plan(context: &Context, args: &RestoreArgs, report: &RestoreReport, target: &
     let what = args.selection.describe();
     let mut text = format!("{} of {} as of {at}, {manner} {target}:\n", plain::line(&what), args.source);
     text.push_str(&namespaces(report));
-    text.push_str(&refusals(args, report));
+    let skips = args.target.on_conflict == OnConflict::Skip;
+    let refused = refused::lines(&report.refusals, skips).into_iter();
+    for line in refused.chain(refused::way_out(&report.refusals, skips, true)) {
+        text.push_str(&format!("\n{line}"));
+    }
     for note in &report.notes {
         text.push_str(&format!("\nnote: {}", plain::line(note)));
-    }
-    text
-}
-
-/// What would be refused, and what can be done about it.
-fn refusals(args: &RestoreArgs, report: &RestoreReport) -> String {
-    let skips = args.target.on_conflict == OnConflict::Skip;
-    let mut text = String::new();
-    for refusal in &report.refusals {
-        let head = match (refusal.blocks, refusal.stops(skips)) {
-            (_, true) => "refused",
-            (true, false) => "left out",
-            (false, false) => "accepted",
-        };
-        text.push_str(&format!("\n{head}: {}", plain::line(&refusal.sentence())));
-        if !refusal.removal.is_empty() {
-            text.push_str(&format!("\n  to take that rule away: {}", plain::line(&refusal.removal)));
-        }
-    }
-    if report.refusals.iter().any(|refusal| refusal.stops(skips)) {
-        text.push_str("\nas it is nothing would be written: take the rule away, restore beside it (--into, --rename)");
-        if !report.refusals.iter().any(|refusal| refusal.stops(true)) {
-            text.push_str(", or leave such records out (--on-conflict skip)");
-        }
     }
     text
 }

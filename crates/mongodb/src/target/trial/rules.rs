@@ -10,13 +10,14 @@
 //! | index of several fields | it is new | arrays in more than one of them |
 //! | validator whose action is not to warn | it is new, and stands | what does not meet it |
 
-use backstay_source::{Result, Rule, RuleKind};
-use bson::{Bson, Document, RawDocument, doc};
+use backstay_source::{RefusalKind, Result, Rule};
+use bson::{Document, RawDocument, doc};
 
+use super::shapes::{fits_plane, number};
 use crate::catalog::Listed;
 use crate::interpret::raw::{self, Element, kind};
 use crate::target::define::{fields, indexes, part, same};
-use crate::target::keys::{Keys, Path, keys, path};
+use crate::target::keys::{Keys, Path, counts_members, keys, path};
 
 /// Whether an index can hold a record.
 type Holds = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
@@ -28,6 +29,9 @@ pub(super) enum Check {
     Bytes(Holds, Option<Document>),
     /// By the server: what meets the condition is refused.
     Condition(Document),
+    /// By the server: what stands at the ends of these paths is to be shapes on a sphere. Only records that meet the condition
+    /// are in the index.
+    Spheres(Vec<Path>, Option<Document>),
 }
 
 impl Check {
@@ -35,6 +39,7 @@ impl Check {
     fn within(self, partial: Document) -> Check {
         match self {
             Check::Bytes(holds, _) => Check::Bytes(holds, Some(partial)),
+            Check::Spheres(paths, _) => Check::Spheres(paths, Some(partial)),
             Check::Condition(condition) => Check::Condition(doc! { "$and": [partial, condition] }),
             unique @ Check::Unique(_) => unique,
         }
@@ -51,6 +56,8 @@ pub(super) struct Unique {
     pub partial: Option<Document>,
     /// How it compares texts, where it says so itself.
     pub collation: Option<Document>,
+    /// The server upholds it, and answers no question by it.
+    pub hidden: bool,
 }
 
 impl Unique {
@@ -70,6 +77,9 @@ const LANGUAGES: &str = "^(none|da|dan|danish|nl|nld|dut|dutch|en|eng|english|fi
                          german|hu|hun|hungarian|it|ita|italian|nb|nor|norwegian|pt|por|portuguese|ro|ron|rum|romanian|ru|rus|\
                          russian|es|spa|spanish|sv|swe|swedish|tr|tur|turkish|turkish)$";
 
+/// What an index of shapes is said to do.
+const SHAPES: &str = "holds shapes and points only";
+
 /// The rules of `live`, the definition of today, that `then` lacks. With `whole` no records stay but those that come back.
 pub(super) fn between(listed: &Listed, then: &[u8], live: &[u8], whole: bool) -> Result<Vec<(Rule, Check)>> {
     let Listed { database, collection, .. } = listed;
@@ -82,7 +92,8 @@ pub(super) fn between(listed: &Listed, then: &[u8], live: &[u8], whole: bool) ->
         let same_rule = |other: &&[u8]| is_same_rule(index, other).unwrap_or(false);
         let known = was.values().find(|other| same_rule(other));
         let removal = format!("{shell}.getCollection({collection:?}).dropIndex({name:?})");
-        let rule = |kind, words: String, new| Rule { kind, words, removal: removal.clone(), new };
+        let walks = is(b"hidden");
+        let rule = |kind, words: String, new| Rule { kind, words, removal: removal.clone(), new, walks };
         let paths = paths_of(index)?;
         // Of other kinds of index the keys are not the values.
         let is_plain = paths.iter().all(|(_, kind)| kind.is_none());
@@ -99,9 +110,10 @@ pub(super) fn between(listed: &Listed, then: &[u8], live: &[u8], whole: bool) ->
                     sparse: is(b"sparse"),
                     partial: document(b"partialFilterExpression"),
                     collation: document(b"collation"),
+                    hidden: is(b"hidden"),
                 };
                 let words = format!("the unique index {name}");
-                rules.push((rule(RuleKind::Unique, words, !was_unique), Check::Unique(unique)));
+                rules.push((rule(RefusalKind::Unique, words, !was_unique), Check::Unique(unique)));
             }
         }
         if known.is_some() {
@@ -111,7 +123,7 @@ pub(super) fn between(listed: &Listed, then: &[u8], live: &[u8], whole: bool) ->
             if let Some(within) = found.get(&b"partialFilterExpression"[..]).and_then(document) {
                 check = check.within(within);
             }
-            rules.push((rule(RuleKind::Index, format!("the index {name}, which {what}"), true), check));
+            rules.push((rule(RefusalKind::Index, format!("the index {name}, which {what}"), true), check));
         }
     }
     let (was, is) = (fields(part(then, b"options")?)?, fields(part(live, b"options")?)?);
@@ -128,12 +140,14 @@ pub(super) fn between(listed: &Listed, then: &[u8], live: &[u8], whole: bool) ->
             sparse: false,
             partial: None,
             collation: Some(collation),
+            hidden: false,
         };
         let rule = Rule {
-            kind: RuleKind::Unique,
+            kind: RefusalKind::Unique,
             words: "the collation by which ids are compared today".to_owned(),
             removal: format!("{shell}.getCollection({collection:?}).renameCollection(\"{collection}_of_today\")"),
             new: !equal(b"collation"),
+            walks: false,
         };
         rules.push((rule, Check::Unique(unique)));
     }
@@ -141,10 +155,11 @@ pub(super) fn between(listed: &Listed, then: &[u8], live: &[u8], whole: bool) ->
     let stands = text(b"validationLevel") != Some(b"off") && text(b"validationAction") != Some(b"warn");
     if let Some(validator) = is.get(&b"validator"[..]).and_then(document).filter(|_| stands && !equal(b"validator")) {
         let rule = Rule {
-            kind: RuleKind::Validator,
+            kind: RefusalKind::Validator,
             words: "the validator of today".to_owned(),
             removal: format!("{shell}.runCommand({{collMod: {collection:?}, validationLevel: \"moderate\"}})"),
             new: true,
+            walks: false,
         };
         rules.push((rule, Check::Condition(doc! { "$nor": [validator] })));
     }
@@ -158,27 +173,19 @@ fn unindexable(index: &[u8], paths: &[(String, Option<String>)]) -> Result<Optio
         found.map(|(field, _)| field.clone()).collect()
     };
     let (sphere, plane) = (of("2dsphere"), of("2d"));
-    if !sphere.is_empty() || !plane.is_empty() {
+    let told = |field: &String| Some(path(field)).filter(|path| !counts_members(path));
+    if !sphere.is_empty() {
+        return Ok(Some((SHAPES, Check::Spheres(sphere.iter().filter_map(told).collect(), None))));
+    }
+    if let Some(plane) = plane.first() {
         let bound = |option: &[u8], otherwise: f64| match raw::find(index, option) {
             Ok(Some(bound)) => number(&bound).unwrap_or(otherwise),
             _ => otherwise,
         };
-        let (least, most) = (bound(b"min", -180.0), bound(b"max", 180.0));
-        // A cap that reaches around the whole sphere.
-        let everywhere = doc! { "$geoWithin": { "$centerSphere": [[0, 0], 4] } };
-        let plane_bounds = doc! { "$geoWithin": { "$box": [[least, least], [most, most]] } };
-        // What counts as no value at all; the server indexes a record with it.
-        let nothing = || vec![Bson::Null, Bson::Array(Vec::new()), Bson::from(doc! {})];
-        let shapeless = |field: String, mut is_there: Document, within: &Document| {
-            is_there.insert("$nin", nothing());
-            Bson::from(doc! { "$and": [{ &field: is_there }, { "$nor": [{ &field: within.clone() }] }] })
-        };
-        let on_sphere = |field| shapeless(field, doc! { "$exists": true }, &everywhere);
-        // On a plane the server passes over what is neither, and takes a document of any names for one point or several.
-        let on_plane = |field| shapeless(field, doc! { "$type": "array" }, &plane_bounds);
-        let any: Vec<Bson> = sphere.into_iter().map(on_sphere).chain(plane.into_iter().map(on_plane)).collect();
-        let condition = doc! { "$or": any };
-        return Ok(Some(("holds shapes and points only", Check::Condition(condition))));
+        let bounds = (bound(b"min", -180.0), bound(b"max", 180.0));
+        let Some(plane) = told(plane) else { return Ok(None) };
+        let holds = move |record: &[u8]| fits_plane(&plane, bounds, record);
+        return Ok(Some((SHAPES, Check::Bytes(Box::new(holds), None))));
     }
     if !of("text").is_empty() {
         let field = raw::find(index, b"language_override")?.and_then(|field| field.as_str()).unwrap_or("language");
@@ -244,12 +251,4 @@ fn paths_of(index: &[u8]) -> Result<Vec<(String, Option<String>)>> {
 fn document(element: &Element<'_>) -> Option<Document> {
     let raw = RawDocument::from_bytes(element.as_document()?).ok()?;
     Document::try_from(raw).ok()
-}
-
-#[allow(clippy::cast_precision_loss, reason = "bounds of a plane")]
-fn number(element: &Element<'_>) -> Option<f64> {
-    match element.kind {
-        kind::DOUBLE => element.eight().map(f64::from_le_bytes),
-        _ => element.as_integer().map(|number| number as f64),
-    }
 }
