@@ -84,6 +84,47 @@ async fn definitions_of_every_kind_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_views_of_a_dropped_database_stay_gone_when_it_is_made_again() {
+    let Some(mut stage) = Stage::with(&[], streamed()).await else { return };
+    let orders = stage.database("shop").collection::<Document>("orders");
+    let view = |name: &str, n: i32| doc! { "create": name, "viewOn": "orders", "pipeline": [{ "$match": { "n": n } }] };
+    orders.insert_one(doc! { "_id": 0, "n": 0 }).await.unwrap();
+    stage.run("shop", view("scanned", 0)).await;
+    stage.run("shop", view("scanned too", 0)).await;
+    stage.backup().await;
+    stage.moment("the base").await;
+    stage.run("shop", view("followed", 1)).await;
+    stage.moment("one more").await;
+    // Some of it is sorted when the database goes, and some is not.
+    stage.capture().await;
+    stage.compact().await;
+    stage.run("shop", view("in the tails", 2)).await;
+    stage.moment("two more").await;
+    stage.run("shop", doc! { "dropDatabase": 1 }).await;
+    stage.moment("dropped").await;
+    orders.insert_one(doc! { "_id": 0, "n": 9 }).await.unwrap();
+    stage.moment("a database without views").await;
+    stage.run("shop", view("new", 3)).await;
+    stage.run("shop", view("scanned too", 4)).await;
+    stage.moment("with others").await;
+    stage.capture().await;
+    stage.run("shop", doc! { "dropDatabase": 1 }).await;
+    orders.insert_one(doc! { "_id": 1, "n": 9 }).await.unwrap();
+    stage.run("shop", view("followed", 5)).await;
+    stage.moment("and again").await;
+    stage.capture().await;
+    assert_eq!(stage.backup().await.drift, Some(0));
+    stage.check_all().await;
+    // In place, to whenever there were views: backwards over the drops, and forwards again.
+    for number in [5, 2, 1, 0, 6, 1, 5] {
+        stage.capture().await;
+        let moment = &stage.moments[number];
+        assert!(stage.rewind(moment.at, Scope::default()).await.unwrap().proof.unwrap().equal);
+        scenario::assert_same(&scenario::show(&stage.client).await, &moment.content, &moment.label);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn as_of_every_instant_a_random_workload_is_what_the_server_says() {
     let parameters = &["maxNumberOfTransactionOperationsInSingleOplogEntry=3"];
     let Some(mut stage) = Stage::with(parameters, streamed()).await else { return };
