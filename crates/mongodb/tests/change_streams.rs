@@ -4,6 +4,7 @@
 mod scenario;
 
 use backstay_engine::{CaptureOptions, Error, Monitor, Scope, Until, capture};
+use backstay_mongodb::interpret::tenants::{Origin, Rule};
 use backstay_mongodb::{Feed, MongoDeployment, Options};
 use backstay_testkit::{Chance, generate, seed, soak};
 use bson::{Document, doc};
@@ -122,6 +123,27 @@ async fn the_views_of_a_dropped_database_stay_gone_when_it_is_made_again() {
         assert!(stage.rewind(moment.at, Scope::default()).await.unwrap().proof.unwrap().equal);
         scenario::assert_same(&scenario::show(&stage.client).await, &moment.content, &moment.label);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_under_other_tenant_rules_is_gone_on_from_also_when_it_is_among_the_first_events() {
+    let rule = |ns: &str, origin| Rule { ns: ns.to_owned(), origin };
+    let tenants = vec![rule("{id}.*", Origin::Capture)];
+    let Some(mut stage) = Stage::with(&[], Options { tenants, ..streamed() }).await else { return };
+    let a = stage.database("one").collection::<Document>("a");
+    a.insert_one(doc! { "_id": 0 }).await.unwrap();
+    stage.backup().await;
+    // Nothing but what the server notes for itself lies before them.
+    scenario::instant(&stage.client).await;
+    a.insert_one(doc! { "_id": 1 }).await.unwrap();
+    stage
+        .run("one", doc! { "aggregate": "a", "pipeline": [{ "$out": { "db": "two", "coll": "b" } }], "cursor": {} })
+        .await;
+    stage.run("admin", doc! { "renameCollection": "one.a", "to": "two.a" }).await;
+    stage.moment("renamed").await;
+    stage.capture().await;
+    assert_eq!(stage.vault().state().await.coverage().gaps, []);
+    stage.check_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

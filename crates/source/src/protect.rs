@@ -25,6 +25,9 @@ pub struct Capabilities {
 pub struct Topology {
     /// The source's own lasting identity (a replica set's id): a vault belongs to one.
     pub identity: String,
+    /// What stands for the identity where the credentials do not show it, and others may have as well (a replica set's
+    /// name). `None` where the identity can always be seen.
+    pub stand_in: Option<String>,
     /// Product and version, for people.
     pub product: String,
     /// The ordered change feeds, by name.
