@@ -59,7 +59,7 @@ impl Snapshot {
 }
 
 /// Those of `versions`, newest first, that came after `ended`.
-pub(crate) fn lived<'v, T>(versions: &'v [(Version, T)], ended: Option<Version>) -> &'v [(Version, T)] {
+pub(crate) fn lived<T>(versions: &[(Version, T)], ended: Option<Version>) -> &[(Version, T)] {
     &versions[..versions.partition_point(|(version, _)| ended.is_none_or(|ended| ended < *version))]
 }
 
