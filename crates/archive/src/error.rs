@@ -39,6 +39,19 @@ pub enum Error {
         /// What is there now.
         found: String,
     },
+    /// The source at hand does not show which one it is: whether the vault is its own cannot be told.
+    #[error(
+        "the archive of `{name}` belongs to {expected}, and the source at hand goes by {found}: its credentials do not \
+         show which one it is"
+    )]
+    Unidentified {
+        /// The source's name.
+        name: String,
+        /// What the vault belongs to.
+        expected: String,
+        /// What stands for the identity of what is there now.
+        found: String,
+    },
     /// The instant cannot be restored.
     #[error("{at} cannot be restored: {why}")]
     NotCovered {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use backstay_model::{Body, BodyRef, IdRange, Tick, Version};
 use backstay_segment::split_key;
 
+use crate::lives::taken_by;
 use crate::load::{Opener, gather};
 use crate::merge::{fold_one, newest_first};
 use crate::snapshot::{Layers, Snapshot};
@@ -78,7 +79,12 @@ impl Snapshot {
         (after, through): (Option<Tick>, Tick),
     ) -> Result<Versions> {
         let Partition { namespace, range } = partition;
+        let ends = self.ends(*namespace, through).await?;
+        let has_ended = ends.last().is_some_and(|end| after.is_none_or(|after| after < end.tick));
+        let layers = if has_ended { &*self.layers } else { layers };
         let inside = |version: Version| after.is_none_or(|after| after < version.tick) && version.tick <= through;
+        // What went with its namespace shows by what it was.
+        let looked_at = |version: Version| inside(version) || (has_ended && version.tick <= through);
         let selected = |id: &[u8]| range.contains(id) && selection.has_id(id);
         let mut all = Versions::new();
         let work = gather(&self.inner, layers, *namespace, range, selection, through).await?;
@@ -86,8 +92,8 @@ impl Snapshot {
         for tenant in work.into_values() {
             tenant.for_each_key(&mut opener, |key, bodies| {
                 let Some((found, id)) = split_key(key) else { return Ok(()) };
-                if found == *namespace && selected(id) && bodies.iter().any(|(version, _)| inside(*version)) {
-                    let bodies = bodies.iter().filter(|(version, _)| inside(*version));
+                if found == *namespace && selected(id) && bodies.iter().any(|(version, _)| looked_at(*version)) {
+                    let bodies = bodies.iter().filter(|(version, _)| looked_at(*version));
                     let owned = bodies.map(|(version, body)| (*version, body.to_owned()));
                     all.entry(id.to_vec()).or_default().extend(owned);
                 }
@@ -96,7 +102,7 @@ impl Snapshot {
         }
         for group in &self.table.groups()[self.table.namespace_groups(*namespace)] {
             let Some((_, id)) = split_key(self.table.key(group)).filter(|(_, id)| selected(id)) else { continue };
-            let ops = self.table.ops(group).iter().filter(|op| inside(op.version));
+            let ops = self.table.ops(group).iter().filter(|op| looked_at(op.version));
             let mut ops = ops.map(|op| (op.version, self.table.body(op).to_owned())).peekable();
             if ops.peek().is_some() {
                 all.entry(id.to_vec()).or_default().extend(ops);
@@ -105,7 +111,14 @@ impl Snapshot {
         for versions in all.values_mut() {
             newest_first(versions);
             versions.reverse();
+            if has_ended {
+                let there = versions.iter().map(|(version, body)| (*version, *body != Body::Tombstone));
+                versions.extend(taken_by(&ends, there.collect()).into_iter().map(|end| (end, Body::Tombstone)));
+                versions.sort_by_key(|(version, _)| *version);
+                versions.retain(|(version, _)| inside(*version));
+            }
         }
+        all.retain(|_, versions| !versions.is_empty());
         Ok(all)
     }
 }

@@ -32,6 +32,7 @@ pub mod fuzzing;
 mod history;
 mod keys;
 mod limits;
+mod lives;
 mod load;
 mod merge;
 mod parallel;

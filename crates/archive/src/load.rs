@@ -8,15 +8,15 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use backstay_model::{IdRange, Incarnation, Interpreter, RecordBatch, Tenant, Tick};
+use backstay_model::{IdRange, Incarnation, Interpreter, RecordBatch, Tenant, Tick, Version};
 use backstay_seal::{DataKey, Digest};
 use backstay_segment::{BlockOpener, Header, IndexPage, split_key};
 use bytes::Bytes;
 
+use crate::lives::{lived, lived_up_to};
 use crate::merge::{Layer, Merge, State, state_at, with_tail};
 use crate::run::{Run, place, reaches_back_to};
 use crate::snapshot::Layers;
-use crate::table::up_to;
 use crate::vault::Inner;
 use crate::view::{TailState, TailView, Unknown};
 use crate::{Error, Result, Selection, parallel};
@@ -200,6 +200,8 @@ pub(crate) struct Decoder {
     pub range: IdRange,
     pub selection: Selection,
     pub at: Tick,
+    /// Versions up to and with this one do not count.
+    pub ended: Option<Version>,
     pub unknown: Unknown,
     /// Keys were shredded: a change without a record below it is the trace of one that cannot be read any more.
     pub traces: bool,
@@ -246,6 +248,7 @@ impl Decoder {
             {
                 return Ok(());
             }
+            let versions = lived(versions, self.ended);
             let group = overrides.as_mut().and_then(|overrides| overrides.find(key));
             match group.map(|(tail, group)| (tail, group, &tail.states[group])) {
                 // What is broken was refused before anything was decoded.
@@ -256,7 +259,7 @@ impl Decoder {
                         return Ok(());
                     }
                     out.matched.push(group);
-                    let ops = up_to(tail.table.ops(&tail.table.groups()[group]), self.at);
+                    let ops = lived_up_to(tail.table.ops(&tail.table.groups()[group]), self.ended, self.at);
                     let changes = ops.iter().map(|op| (op.version, tail.table.body(op)));
                     out.put(id, self.state(key, &with_tail(versions, changes))?)
                 }

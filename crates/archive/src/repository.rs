@@ -154,7 +154,18 @@ impl Repository {
     /// The vault of the source `name`, made when there is none. [`Error::OtherSource`] when it was made for another
     /// deployment.
     pub async fn vault_for(&self, name: &str, kind: &str, identity: &str) -> Result<Vault> {
-        Vault::open_or_create(self, name, kind, identity).await
+        Vault::open_or_create(self, name, kind, (identity, None)).await
+    }
+
+    /// The same for a source that may have been known by `stand_in` so far, see [`Vault::recognize`].
+    pub async fn vault_known_by(
+        &self,
+        name: &str,
+        kind: &str,
+        identity: &str,
+        stand_in: Option<&str>,
+    ) -> Result<Vault> {
+        Vault::open_or_create(self, name, kind, (identity, stand_in)).await
     }
 
     /// Whether commits of a vault of this name were seen with this keyring, here or in another repository.

@@ -219,22 +219,54 @@ impl Vault {
         repository: &Repository,
         name: &str,
         kind: &str,
-        identity: &str,
+        (identity, stand_in): (&str, Option<&str>),
     ) -> Result<Vault> {
         let vault = match Vault::open(repository, name).await {
             Err(Error::NoVault { .. }) => Vault::create(repository, name, kind, identity).await,
             other => other,
         }?;
-        let state = vault.state().await;
-        let source = state.source();
-        if source.kind != kind || source.identity != identity {
+        let known = vault.state().await.source().clone();
+        if known.kind != kind {
             return Err(Error::OtherSource {
                 name: name.to_owned(),
-                expected: format!("{} {}", source.kind, source.identity),
+                expected: format!("{} {}", known.kind, known.identity),
                 found: format!("{kind} {identity}"),
             });
         }
+        vault.recognize(identity, stand_in).await?;
         Ok(vault)
+    }
+
+    /// [`Error::OtherSource`] when the source at hand, which goes by `identity`, is not the one that this is the vault of.
+    /// `stand_in` is what stands for the identity where it cannot be seen, and then they are the same: so the vault may know it
+    /// by either. [`Error::Unidentified`] when the vault knows its identity, and nobody can see that of what is there.
+    pub async fn check_source(&self, identity: &str, stand_in: Option<&str>) -> Result<()> {
+        let state = self.state().await;
+        let known = state.source();
+        if known.identity == identity || Some(known.identity.as_str()) == stand_in {
+            return Ok(());
+        }
+        let (name, expected) = (known.name.clone(), format!("{} {}", known.kind, known.identity));
+        let found = format!("{} {identity}", known.kind);
+        Err(match stand_in == Some(identity) {
+            true => Error::Unidentified { name, expected, found },
+            false => Error::OtherSource { name, expected, found },
+        })
+    }
+
+    /// As [`Vault::check_source`]; a vault that knows its source by what stood for its identity learns that.
+    pub async fn recognize(&self, identity: &str, stand_in: Option<&str>) -> Result<()> {
+        self.check_source(identity, stand_in).await?;
+        if self.state().await.source().identity == identity {
+            return Ok(());
+        }
+        self.commit(|state| {
+            let is_new = Some(state.source().identity.as_str()) == stand_in;
+            Ok(if is_new { vec![Fact::Identified { identity: identity.to_owned() }] } else { Vec::new() })
+        })
+        .await?;
+        // Another process may have been faster, with another source.
+        self.check_source(identity, None).await
     }
 
     async fn create(repository: &Repository, name: &str, kind: &str, identity: &str) -> Result<Vault> {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use backstay_model::{Body, BodyRef, IdRange, Incarnation, InterpretError, NamespaceKind, Tenant, Tick, Version};
 use backstay_segment::split_key;
 
+use crate::lives::{lived, lived_up_to};
 use crate::load::{Decoder, Loaded, Opener, TenantWork, gather};
 use crate::merge::{State, fold_one, newest_first, state_at, with_tail};
 use crate::partition::pieces;
 use crate::snapshot::{Layers, Snapshot};
-use crate::table::{Group, OpTenant, Table, up_to};
+use crate::table::{Group, Op, OpTenant, Table, up_to};
 use crate::{Error, Partition, Result, Selection};
 
 /// A namespace as it was.
@@ -186,6 +187,7 @@ impl View {
             range: range.clone(),
             selection: selection.clone(),
             at: self.at,
+            ended: snapshot.ended(namespace, self.at).await?,
             unknown: self.unknown,
             traces: snapshot.inner.keys.has_met_shredded(),
             interpreter: Arc::clone(&snapshot.interpreter),
@@ -207,8 +209,13 @@ async fn tail_states(snapshot: &Snapshot, at: Tick, unknown: Unknown) -> Result<
     let table = &snapshot.table;
     let mut states = Vec::with_capacity(table.groups().len());
     let mut movers = Vec::new();
+    let mut life = (Incarnation::SYSTEM, None);
     for (number, group) in table.groups().iter().enumerate() {
-        let state = match own_state(snapshot, table, group, at) {
+        let namespace = table.namespace(group);
+        if life.0 != namespace {
+            life = (namespace, snapshot.ended(namespace, at).await?);
+        }
+        let state = match own_state(snapshot, table, group, (life.1, at)) {
             Ok(state) => state,
             Err(_) if unknown == Unknown::IsAbsent => TailState::Absent,
             // Changes on both sides of a gap do not follow on each other; the scan between them tells what they stand on.
@@ -273,8 +280,14 @@ fn may_move(table: &Table, group: &Group, at: Tick) -> bool {
 }
 
 /// What the changes of a record say of it without looking below.
-fn own_state(snapshot: &Snapshot, table: &Table, group: &Group, at: Tick) -> Result<TailState, Broken> {
-    let ops = up_to(table.ops(group), at);
+fn own_state(
+    snapshot: &Snapshot,
+    table: &Table,
+    group: &Group,
+    (ended, at): (Option<Version>, Tick),
+) -> Result<TailState, Broken> {
+    let ops = lived_up_to(table.ops(group), ended, at);
+    let earlier = up_to(table.ops(group), at).len() - ops.len();
     if ops.is_empty() {
         return Ok(TailState::Untouched);
     }
@@ -299,7 +312,7 @@ fn own_state(snapshot: &Snapshot, table: &Table, group: &Group, at: Tick) -> Res
         _ => Tenant::new(snapshot.interpreter.tenant(table.name(last), &folded, &mut String::new())),
     };
     let image = match folded {
-        std::borrow::Cow::Borrowed(_) => TailImage::Op(base),
+        std::borrow::Cow::Borrowed(_) => TailImage::Op(earlier + base),
         std::borrow::Cow::Owned(bytes) => TailImage::Folded(bytes),
     };
     Ok(TailState::Present { tenant, image })
@@ -318,6 +331,7 @@ async fn look_below(
     while let Some(first) = rest.first() {
         let namespace = table.namespace(&table.groups()[*first]);
         let count = rest.partition_point(|number| table.namespace(&table.groups()[*number]) == namespace);
+        let ended = snapshot.ended(namespace, at).await?;
         let selection = ids_of(table, rest[..count].iter().copied());
         for range in pieces(&snapshot.inner, layers, namespace, &selection, at).await? {
             let work = gather(&snapshot.inner, layers, namespace, &range, &selection, at).await?;
@@ -329,6 +343,7 @@ async fn look_below(
                     if let Some(number) = table.find(key).filter(|number| rest[..count].binary_search(number).is_ok())
                         && split_key(key).is_some_and(|(_, id)| range.contains(id))
                     {
+                        let versions = lived(versions, ended);
                         let owned = versions.iter().map(|(version, body)| (*version, body.to_owned()));
                         let below = below.entry(number).or_default();
                         below.versions.extend(owned);
@@ -346,7 +361,7 @@ async fn look_below(
             }
             for (number, below) in below {
                 let group = &table.groups()[number];
-                match settle(snapshot, group, below, at) {
+                match settle(snapshot, lived_up_to(table.ops(group), ended, at), below, at) {
                     Ok(Some(state)) => states[number] = state,
                     Ok(None) => {}
                     Err(_) if unknown == Unknown::IsAbsent => states[number] = TailState::Absent,
@@ -370,12 +385,11 @@ struct Below {
 
 /// The state of a record by its versions in the runs, of all tenants, and its changes in the tails; `None` when they do
 /// not tell.
-fn settle(snapshot: &Snapshot, group: &Group, below: Below, at: Tick) -> Result<Option<TailState>, InterpretError> {
+fn settle(snapshot: &Snapshot, ops: &[Op], below: Below, at: Tick) -> Result<Option<TailState>, InterpretError> {
     let table = &snapshot.table;
     let Below { mut versions, image: filed } = below;
     newest_first(&mut versions);
     let below: Vec<_> = versions.iter().map(|(version, body)| (*version, body.as_ref())).collect();
-    let ops = up_to(table.ops(group), at);
     let versions = with_tail(&below, ops.iter().map(|op| (op.version, table.body(op))));
     let image = match state_at(&versions, at, snapshot.interpreter.as_ref())? {
         State::Present(image) => image,

@@ -84,17 +84,8 @@ impl Installation {
     pub async fn live(&self, name: &str) -> Result<(Vault, MongoDeployment), Failure> {
         let vault = self.vault(name).await?;
         let deployment = connect(self.config.source(name)?, self.scratch.clone()).await?;
-        let found = deployment.discover().await?.identity;
-        let state = vault.state().await;
-        let known = state.source();
-        if known.identity != found {
-            return Err(backstay_archive::Error::OtherSource {
-                name: name.to_owned(),
-                expected: format!("{} {}", known.kind, known.identity),
-                found: format!("{} {found}", known.kind),
-            }
-            .into());
-        }
+        let found = deployment.discover().await?;
+        vault.recognize(&found.identity, found.stand_in.as_deref()).await?;
         Ok((vault, deployment))
     }
 

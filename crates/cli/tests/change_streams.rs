@@ -72,6 +72,50 @@ fn without_a_right_on_local_the_way_around_is_named_and_goes() {
 }
 
 #[test]
+fn a_set_that_was_known_by_its_name_comes_to_be_known_by_its_id() {
+    shop::runtime().block_on(async {
+        let Some((shop, uri)) = shop::with_credentials(Options::default()).await else { return };
+        shop.fill(2, 10).await;
+        let follow_as = |user: &str| {
+            let uri = uri.replace("backup:", &format!("{user}:"));
+            shop.program.configure(&shop::followed_by("change-streams", &shop::yaml(&uri))).unwrap();
+        };
+        let identity = || shop.json(&["status"])["sources"][0]["identity"].as_str().unwrap().to_owned();
+        let narrow = doc! { "createUser": "narrow", "pwd": "secret", "roles": [{ "role": "read", "db": "shop" }] };
+        shop.client.database("admin").run_command(narrow).await.unwrap();
+        shop.json(&["init"]);
+        // Without the right to see the set's id.
+        follow_as("reader");
+        shop.json(&["backup", "shop"]);
+        assert_eq!(identity(), "mongodb rs0");
+        shop.orders().delete_one(doc! { "_id": 3 }).await.unwrap();
+        // Without the right to follow: what is missing is said.
+        follow_as("narrow");
+        let denied = shop.run(&["capture", "shop", "--until", "now", "--json"]).json_error();
+        assert!(denied["message"].as_str().unwrap().contains("readAnyDatabase"), "{denied}");
+        // With both.
+        follow_as("backup");
+        let found = shop.run(&["doctor", "--json"]).json();
+        assert_eq!(verdict(&found, "shop: archive"), ["ok"], "{found}");
+        assert_eq!(identity(), "mongodb rs0", "whoever looks writes nothing");
+        shop.json(&["capture", "shop", "--until", "now"]);
+        let id = identity();
+        assert!(id.len() == "mongodb ".len() + 24, "{id}");
+        assert_eq!(shop.json(&["timeline", "shop"])["gaps"], serde_json::json!([]));
+        assert_eq!(shop.json(&["backup", "shop"])["drift"], 0);
+        // And not the other way round.
+        follow_as("reader");
+        for command in [&["capture", "shop", "--until", "now", "--json"][..], &["backup", "shop", "--json"]] {
+            let refused = shop.run(command).expect_code(2).json_error();
+            assert!(refused["message"].as_str().unwrap().contains("do not show which one it is"), "{refused}");
+            assert!(refused.to_string().contains("replSetGetConfig"), "{refused}");
+        }
+        assert_eq!(identity(), id);
+        assert_eq!(shop.json(&["verify", "shop"])["problems"], serde_json::json!([]));
+    });
+}
+
+#[test]
 fn a_random_workload_comes_back_by_change_streams() {
     shop::runtime().block_on(async {
         let parameters =

@@ -89,7 +89,7 @@ pub async fn backup(
     monitor: &Monitor,
 ) -> Result<(Vault, BackupReport)> {
     let topology = source.discover().await?;
-    let vault = repository.vault_for(name, kind, &topology.identity).await?;
+    let vault = repository.vault_known_by(name, kind, &topology.identity, topology.stand_in.as_deref()).await?;
     let report = backup_into(&vault, source, options, monitor).await?;
     Ok((vault, report))
 }

@@ -356,7 +356,9 @@ impl Follower<'_> {
                         held.add(before(&batch, at), world.elapsed_ms());
                     }
                     let through = at.previous().max(reached.through);
-                    let won = self.end_with(held.take(world.elapsed_ms()), Frontier { through, ..reached }).await?;
+                    let before = Start { resume: reached.resume, through: reached.through };
+                    let frontier = Frontier { through, resume: tail.resume_before(at, before).min(through) };
+                    let won = self.end_with(held.take(world.elapsed_ms()), frontier).await?;
                     return Ok(if won { Progress::Broken(at, found) } else { Progress::Overtaken });
                 }
                 if batch.continues && !continues {

@@ -223,6 +223,13 @@ pub enum Fact {
         #[n(3)]
         feed: String,
     },
+    /// From here on the source is known by this: its identity was not to be seen before, and something else stood for it.
+    #[n(21)]
+    Identified {
+        /// What makes the source itself and no other, in its adapter's words.
+        #[n(0)]
+        identity: String,
+    },
     /// From here on one process alone follows a stream: commits under an older claim are refused.
     #[n(16)]
     StreamClaimed {

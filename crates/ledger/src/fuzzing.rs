@@ -137,6 +137,7 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
         Fact::DriftFound { scan: [0xAA; 16], at: at(95), records: 3 },
         Fact::Protected { from: at(110), include: vec!["shop.*".to_owned()], tenants: vec!["{}".to_owned()] },
         Fact::ProtectedBy { from: at(110), include: Vec::new(), tenants: Vec::new(), feed: "f".to_owned() },
+        Fact::Identified { identity: "65ab".to_owned() },
         Fact::StreamClaimed { stream: stream(), epoch: 1, holder },
         Fact::UnderClaim { stream: stream(), epoch: 1 },
         Fact::StreamReleased { stream: stream(), epoch: 1 },

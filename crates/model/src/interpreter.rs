@@ -90,6 +90,12 @@ pub trait Interpreter: Send + Sync {
     /// Applies `delta` to `image` and writes the new image into `out`, which is cleared first.
     fn fold(&self, operator: Operator, image: &[u8], delta: &[u8], out: &mut Vec<u8>) -> Result<(), InterpretError>;
 
+    /// True when a namespace with this identity may end and begin again, because the identity is made of a name: what it held
+    /// before does not count any more. False where every life has an identity of its own.
+    fn begins_again(&self, _namespace: Incarnation) -> bool {
+        false
+    }
+
     /// Whose record `image` of the namespace `name` is. The answer is borrowed from the image or from `scratch`.
     fn tenant<'a>(&self, name: &str, image: &'a [u8], scratch: &'a mut String) -> &'a str;
 

@@ -4,7 +4,9 @@ use std::fmt;
 
 /// One life of a collection, table or key space. The name can be dropped, reused or moved; the incarnation cannot:
 /// drop, truncate or rename-over end one, create starts another. The source's adapter derives it from the source's
-/// own identity (for MongoDB the collection's UUID), so that every reader derives the same number.
+/// own identity (for MongoDB the collection's UUID), so that every reader derives the same number. Where the source gives
+/// none, a name stands for it, and an incarnation may begin again: see
+/// [`Interpreter::begins_again`](crate::Interpreter::begins_again).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
 

@@ -41,6 +41,7 @@ impl Connection {
         let version = self.version().await?;
         Ok(Topology {
             identity: self.identity().await?,
+            stand_in: Some(self.set.clone()),
             product: format!("MongoDB {version}"),
             streams: vec![self.set.clone()],
         })
@@ -55,15 +56,19 @@ impl Connection {
     /// The replica set's id, which members share and which survives elections, restarts and new hosts. Where the
     /// credentials allow neither of the two ways to learn it: the set's name.
     async fn identity(&self) -> Result<String> {
-        let admin = self.client.database("admin");
         let id = |config: &Document| {
             let settings = config.get_document("settings").ok()?;
             settings.get_object_id("replicaSetId").ok().map(|id| id.to_hex())
         };
-        if let Ok(reply) = admin.run_command(doc! { "replSetGetConfig": 1 }).await
-            && let Some(id) = reply.get_document("config").ok().and_then(id)
-        {
-            return Ok(id);
+        match self.command("admin", doc! { "replSetGetConfig": 1 }, "asking for the replica set's id").await {
+            Ok(reply) => {
+                if let Some(id) = reply.get_document("config").ok().and_then(id) {
+                    return Ok(id);
+                }
+            }
+            // Asked another time it may be told.
+            Err(unavailable @ Error::Unavailable { .. }) => return Err(unavailable),
+            Err(_) => {}
         }
         let stored = self.client.database("local").collection::<Document>("system.replset").find_one(doc! {}).await;
         match stored {

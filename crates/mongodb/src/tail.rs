@@ -22,6 +22,7 @@ mod events;
 mod follow;
 mod groups;
 mod line;
+mod place;
 mod sieve;
 mod spool;
 mod waiting;

@@ -3,7 +3,8 @@
 
 mod scenario;
 
-use backstay_engine::{Error, Scope};
+use backstay_engine::{CaptureOptions, Error, Monitor, Scope, Until, capture};
+use backstay_mongodb::interpret::tenants::{Origin, Rule};
 use backstay_mongodb::{Feed, MongoDeployment, Options};
 use backstay_testkit::{Chance, generate, seed, soak};
 use bson::{Document, doc};
@@ -80,6 +81,68 @@ async fn definitions_of_every_kind_come_back() {
     stage.run("other", doc! { "create": "v", "viewOn": "x", "pipeline": [] }).await;
     stage.run("shop", doc! { "drop": "sums" }).await;
     stage.moment("and one made again").await;
+    stage.check_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_views_of_a_dropped_database_stay_gone_when_it_is_made_again() {
+    let Some(mut stage) = Stage::with(&[], streamed()).await else { return };
+    let orders = stage.database("shop").collection::<Document>("orders");
+    let view = |name: &str, n: i32| doc! { "create": name, "viewOn": "orders", "pipeline": [{ "$match": { "n": n } }] };
+    orders.insert_one(doc! { "_id": 0, "n": 0 }).await.unwrap();
+    stage.run("shop", view("scanned", 0)).await;
+    stage.run("shop", view("scanned too", 0)).await;
+    stage.backup().await;
+    stage.moment("the base").await;
+    stage.run("shop", view("followed", 1)).await;
+    stage.moment("one more").await;
+    // Some of it is sorted when the database goes, and some is not.
+    stage.capture().await;
+    stage.compact().await;
+    stage.run("shop", view("in the tails", 2)).await;
+    stage.moment("two more").await;
+    stage.run("shop", doc! { "dropDatabase": 1 }).await;
+    stage.moment("dropped").await;
+    orders.insert_one(doc! { "_id": 0, "n": 9 }).await.unwrap();
+    stage.moment("a database without views").await;
+    stage.run("shop", view("new", 3)).await;
+    stage.run("shop", view("scanned too", 4)).await;
+    stage.moment("with others").await;
+    stage.capture().await;
+    stage.run("shop", doc! { "dropDatabase": 1 }).await;
+    orders.insert_one(doc! { "_id": 1, "n": 9 }).await.unwrap();
+    stage.run("shop", view("followed", 5)).await;
+    stage.moment("and again").await;
+    stage.capture().await;
+    assert_eq!(stage.backup().await.drift, Some(0));
+    stage.check_all().await;
+    // In place, to whenever there were views: backwards over the drops, and forwards again.
+    for number in [5, 2, 1, 0, 6, 1, 5] {
+        stage.capture().await;
+        let moment = &stage.moments[number];
+        assert!(stage.rewind(moment.at, Scope::default()).await.unwrap().proof.unwrap().equal);
+        scenario::assert_same(&scenario::show(&stage.client).await, &moment.content, &moment.label);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_under_other_tenant_rules_is_gone_on_from_also_when_it_is_among_the_first_events() {
+    let rule = |ns: &str, origin| Rule { ns: ns.to_owned(), origin };
+    let tenants = vec![rule("{id}.*", Origin::Capture)];
+    let Some(mut stage) = Stage::with(&[], Options { tenants, ..streamed() }).await else { return };
+    let a = stage.database("one").collection::<Document>("a");
+    a.insert_one(doc! { "_id": 0 }).await.unwrap();
+    stage.backup().await;
+    // Nothing but what the server notes for itself lies before them.
+    scenario::instant(&stage.client).await;
+    a.insert_one(doc! { "_id": 1 }).await.unwrap();
+    stage
+        .run("one", doc! { "aggregate": "a", "pipeline": [{ "$out": { "db": "two", "coll": "b" } }], "cursor": {} })
+        .await;
+    stage.run("admin", doc! { "renameCollection": "one.a", "to": "two.a" }).await;
+    stage.moment("renamed").await;
+    stage.capture().await;
+    assert_eq!(stage.vault().state().await.coverage().gaps, []);
     stage.check_all().await;
 }
 
@@ -229,6 +292,62 @@ async fn an_event_that_no_reply_can_hold_is_a_gap() {
     let gaps = stage.vault().state().await.coverage().gaps;
     assert!(gaps.len() == 1 && gaps[0].cause.contains("more than 16 MiB") && gaps[0].resumes.is_some(), "{gaps:?}");
     orders.insert_one(doc! { "_id": 2 }).await.unwrap();
+    stage.moment("after").await;
+    stage.check_all().await;
+}
+
+/// Lets the server refuse the next `times` of these commands of the program, for a reason that is no reason of anybody's.
+async fn refuse(stage: &Stage, commands: &[&str], times: i32) {
+    const GRAPH_CONTAINS_CYCLE: i32 = 5;
+    let data = doc! { "failCommands": commands.to_vec(), "errorCode": GRAPH_CONTAINS_CYCLE, "appName": "backstay" };
+    stage.run("admin", doc! { "configureFailPoint": "failCommand", "mode": { "times": times }, "data": data }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_no_stream_opens_at_is_a_gap_and_a_server_that_opens_none_is_an_error() {
+    let Some(mut stage) = Stage::with(&["enableTestCommands=1"], streamed()).await else { return };
+    let orders = stage.database("shop").collection::<Document>("orders");
+    orders.insert_one(doc! { "_id": 0 }).await.unwrap();
+    stage.backup().await;
+    orders.insert_one(doc! { "_id": 1 }).await.unwrap();
+    stage.moment("before").await;
+    stage.capture().await;
+    let gaps = async |stage: &Stage| stage.vault().state().await.coverage().gaps;
+    // No stream at all: nothing is lost, and it is said what to look at.
+    refuse(&stage, &["aggregate"], 1000).await;
+    orders.insert_one(doc! { "_id": 2 }).await.unwrap();
+    stage.moment("beside the error").await;
+    let options = CaptureOptions { until: Until::Now, ..CaptureOptions::default() };
+    let refused = capture(stage.vault(), &stage.from, options, &Monitor::default()).await;
+    match refused {
+        Err(Error::Source(backstay_source::Error::Refused { why, .. })) => {
+            assert!(why.contains("opens no change stream") && why.contains("feed: oplog"), "{why}");
+        }
+        other => panic!("{other:?}"),
+    }
+    refuse(&stage, &[], 0).await;
+    stage.capture().await;
+    assert_eq!(gaps(&stage).await, []);
+    // A cursor that ends for such a reason, and another that goes on from there.
+    refuse(&stage, &["getMore"], 1).await;
+    stage.run("admin", doc! { "appendOplogNote": 1, "data": {} }).await;
+    stage.try_capture().await;
+    assert_eq!(gaps(&stage).await, []);
+    // Cursors that open, and never go on.
+    refuse(&stage, &["getMore"], 1000).await;
+    let options = CaptureOptions { until: Until::Cancelled, ..CaptureOptions::default() };
+    let refused = capture(stage.vault(), &stage.from, options, &Monitor::default()).await;
+    assert!(matches!(refused, Err(Error::Source(backstay_source::Error::Refused { .. }))), "{refused:?}");
+    refuse(&stage, &[], 0).await;
+    assert_eq!(gaps(&stage).await, []);
+    // Not at this place, for each member and each place that is as good: at any other.
+    orders.insert_one(doc! { "_id": 3 }).await.unwrap();
+    refuse(&stage, &["aggregate"], 2).await;
+    stage.capture().await;
+    let found = gaps(&stage).await;
+    assert!(found.len() == 1 && found[0].resumes.is_some(), "{found:?}");
+    assert!(found[0].cause.contains("could not show what came after"), "{found:?}");
+    orders.insert_one(doc! { "_id": 4 }).await.unwrap();
     stage.moment("after").await;
     stage.check_all().await;
 }

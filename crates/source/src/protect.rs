@@ -25,6 +25,9 @@ pub struct Capabilities {
 pub struct Topology {
     /// The source's own lasting identity (a replica set's id): a vault belongs to one.
     pub identity: String,
+    /// What stands for the identity where the credentials do not show it, and others may have as well (a replica set's
+    /// name). `None` where the identity can always be seen.
+    pub stand_in: Option<String>,
     /// Product and version, for people.
     pub product: String,
     /// The ordered change feeds, by name.
@@ -70,7 +73,8 @@ pub struct WriteLatency {
 /// Where to start following a change feed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Start {
-    /// Read entries after this position; it must still be there.
+    /// Read entries after this position; it must still be there. One of those that [`Tail`] gave, or a tick that the source
+    /// gave as [`Position::committed`].
     pub resume: Tick,
     /// Hand over only changes visible after this tick: those up to it are held already.
     pub through: Tick,
@@ -149,4 +153,9 @@ pub trait Tail: Send {
     /// an empty batch whose `through` may still have moved. A batch fits in memory, whatever the source did: what shares a
     /// tick comes in as many as it takes ([`EntryBatch::continues`]).
     async fn next(&mut self, batch: &mut EntryBatch) -> Result<()>;
+
+    /// Where to resume when of the last batch only what came before `at` is held, which was read from `before` on.
+    fn resume_before(&self, _at: Tick, before: Start) -> Tick {
+        before.resume
+    }
 }

@@ -205,6 +205,28 @@ impl ReplicaSet {
     /// # Errors
     /// As [`ReplicaSet::start`].
     pub async fn start_member(&mut self, index: usize) -> Result<()> {
+        self.start_member_as(index, true).await
+    }
+
+    /// Makes a set of one member anew of its files, as after a snapshot was put back: with what `work` made of the data, and
+    /// without the oplog, the configuration and the elections that were.
+    ///
+    /// # Errors
+    /// As [`ReplicaSet::start`]; when `local` cannot be dropped.
+    pub async fn make_anew(&mut self, work: impl AsyncFnOnce(&Client)) -> Result<()> {
+        self.stop().await?;
+        self.start_member_as(0, false).await?;
+        let client = self.direct_client(0).await?;
+        work(&client).await;
+        client.database("local").drop().await?;
+        client.shutdown().await;
+        self.stop().await?;
+        self.start_member(0).await?;
+        self.initiate().await?;
+        self.wait_until_ready().await
+    }
+
+    async fn start_member_as(&mut self, index: usize, in_set: bool) -> Result<()> {
         let mut command = Command::new(&self.program);
         let is_since_5 = self.is_since_5;
         let options = self.options.clone();
@@ -213,7 +235,8 @@ impl ReplicaSet {
             return Ok(());
         }
         command
-            .args(["--replSet", &options.name, "--bind_ip", "127.0.0.1", "--port", &member.port.to_string()])
+            .args(["--bind_ip", "127.0.0.1", "--port", &member.port.to_string()])
+            .args(if in_set { vec!["--replSet", options.name.as_str()] } else { Vec::new() })
             .arg("--dbpath")
             .arg(&member.folder)
             .args(["--nounixsocket", "--wiredTigerCacheSizeGB", &options.cache_gb.to_string()])

@@ -49,8 +49,9 @@ pub async fn run(context: &Context, args: &BackupArgs) -> Result<Exit, Failure> 
     let pace = source.pace.pace(args.now, context.now.time_zone());
     let deployment = Arc::new(connect(source, installation.scratch.clone()).await?);
     let paced = Paced::new(deployment, pace, watch.monitor(), installation.world());
-    let identity = paced.discover().await?.identity;
-    let vault = installation.repository.vault_for(&args.source, source.kind.name(), &identity).await?;
+    let found = paced.discover().await?;
+    let (kind, stand_in) = (source.kind.name(), found.stand_in.as_deref());
+    let vault = installation.repository.vault_known_by(&args.source, kind, &found.identity, stand_in).await?;
     let vault = claim(&vault, &[Duty::Scan], args.take_over).await?;
     let done = hold(&vault, backup_into(&vault, &paced, BackupOptions::default(), watch.monitor())).await;
     drop(watch);

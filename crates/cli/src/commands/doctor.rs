@@ -8,7 +8,7 @@ use std::time::Duration;
 use backstay_archive::{Repository, Vault};
 use backstay_model::{World, hex};
 use backstay_mongodb::MongoDeployment;
-use backstay_source::{Source, Start};
+use backstay_source::{Source, Start, Topology};
 use backstay_store::Store;
 use serde::Serialize;
 
@@ -162,7 +162,7 @@ impl Findings {
             Ok(topology) => {
                 let set = topology.streams.join(", ");
                 self.ok(&name("connection"), format!("{}, replica set {set}", topology.product));
-                self.vault(source, &topology.identity, repository).await;
+                self.vault(source, &topology, repository).await;
             }
             Err(error) => self.fail(&name("connection"), &reading(source, error)),
         }
@@ -183,21 +183,15 @@ impl Findings {
     }
 
     /// Whether the vault belongs to this deployment.
-    async fn vault(&mut self, source: &SourceConfig, identity: &str, repository: Option<&Repository>) {
+    async fn vault(&mut self, source: &SourceConfig, topology: &Topology, repository: Option<&Repository>) {
         let Some(repository) = repository else { return };
         let check = format!("{}: archive", source.name);
         match repository.vault(&source.name).await {
             Ok(vault) => {
-                let state = vault.state().await;
-                if state.source().identity == identity {
-                    self.ok(&check, format!("{} commits; belongs to this deployment", state.head().seq + 1));
-                } else {
-                    let error = backstay_archive::Error::OtherSource {
-                        name: source.name.clone(),
-                        expected: state.source().identity.clone(),
-                        found: identity.to_owned(),
-                    };
-                    self.fail(&check, &error.into());
+                let commits = vault.state().await.head().seq + 1;
+                match vault.check_source(&topology.identity, topology.stand_in.as_deref()).await {
+                    Ok(()) => self.ok(&check, format!("{commits} commits; belongs to this deployment")),
+                    Err(error) => self.fail(&check, &error.into()),
                 }
                 self.keys(source, &vault).await;
             }

@@ -181,11 +181,14 @@ fn past(version: PastVersion) -> Past {
 /// All versions of a record in every namespace that ever had this name, oldest first.
 async fn versions(snapshot: &Snapshot, name: &str, id: &[u8]) -> Result<Vec<Past>, Failure> {
     let mut all: Vec<Past> = Vec::new();
-    for (incarnation, dropped) in incarnations(snapshot, name).await? {
+    for (incarnation, ends, dropped) in incarnations(snapshot, name).await? {
         let partition = Partition { namespace: incarnation, range: IdRange::only(id) };
         let own = snapshot.history(&partition, id, snapshot.through()).await?;
         let stands = own.last().is_some_and(|last| last.image.is_some());
-        all.extend(own.into_iter().map(past));
+        all.extend(own.into_iter().map(|version| match ends.contains(&version.version) {
+            true => Past { op: "drop", ..past(version) },
+            false => past(version),
+        }));
         if let (Some(version), true) = (dropped, stands) {
             all.push(Past { version, op: "drop", image: None });
         }
@@ -194,8 +197,11 @@ async fn versions(snapshot: &Snapshot, name: &str, id: &[u8]) -> Result<Vec<Past
     Ok(all)
 }
 
-/// The namespaces that ever had this name, each with when it was dropped.
-async fn incarnations(snapshot: &Snapshot, name: &str) -> Result<Vec<(Incarnation, Option<Version>)>, Failure> {
+/// A namespace, when it was dropped (more than once, if it lives again), and when it was for good.
+type Lives = (Incarnation, Vec<Version>, Option<Version>);
+
+/// The namespaces that ever had this name.
+async fn incarnations(snapshot: &Snapshot, name: &str) -> Result<Vec<Lives>, Failure> {
     let system = Partition { namespace: Incarnation::SYSTEM, range: IdRange::all() };
     let ids = snapshot.touched(&system, &Selection::default(), Tick::ZERO, snapshot.through()).await?;
     let mut found = Vec::new();
@@ -209,7 +215,8 @@ async fn incarnations(snapshot: &Snapshot, name: &str) -> Result<Vec<(Incarnatio
             .any(|image| snapshot.interpreter().describe(image).is_ok_and(|info| info.name == name));
         if had_name {
             let last = history.last().filter(|last| last.image.is_none());
-            found.push((incarnation, last.map(|last| last.version)));
+            let ends = history.iter().filter(|past| past.image.is_none()).map(|past| past.version);
+            found.push((incarnation, ends.collect(), last.map(|last| last.version)));
         }
     }
     Ok(found)

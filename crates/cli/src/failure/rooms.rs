@@ -106,6 +106,8 @@ impl From<backstay_archive::Error> for Failure {
             }
             Error::OtherSource { .. } => Failure::usage(message)
                 .hint("if the deployment was replaced, protect the new one under another name in the configuration"),
+            Error::Unidentified { .. } => Failure::usage(message)
+                .hint("grant the user in MongoDB the action replSetGetConfig on the cluster, as clusterMonitor has it"),
             Error::NotCovered { at, why, before, after } => not_covered(at, &why, before, after),
             Error::Untold { before, after, .. } => Failure::new(
                 Exit::Unrestorable,

@@ -45,6 +45,8 @@ enum Move {
     Added(Arc<SegmentInfo>),
     Removed(Arc<SegmentInfo>),
     Forgotten(Vec<(Id, u64)>),
+    /// What it was known by before.
+    Identified(String),
 }
 
 type Folded = Result<(), Refusal>;
@@ -116,6 +118,7 @@ impl VaultState {
                     self.put_up(segment);
                 }
                 Move::Forgotten(removed) => self.removed.extend(removed),
+                Move::Identified(before) => self.source.identity = before,
             }
         }
     }
@@ -170,6 +173,10 @@ impl VaultState {
             Fact::ProtectedBy { from, include, tenants, feed } => {
                 let (include, tenants, feed) = (include.clone(), tenants.clone(), feed.clone());
                 self.protect(*from, Protection { include, tenants, feed })
+            }
+            Fact::Identified { identity } => {
+                moves.push(Move::Identified(std::mem::replace(&mut self.source.identity, identity.clone())));
+                Ok(())
             }
             Fact::StreamClaimed { stream, epoch, holder } => self.take_claim(stream, *epoch, holder, when),
             Fact::StreamReleased { stream, epoch } => {

@@ -426,6 +426,7 @@ impl Model {
                 self.claim(stream) == Some((*epoch, true))
             }
             Fact::FloorRaised { floor } => self.floor() < *floor && *floor <= seq,
+            Fact::Identified { .. } => true,
             Fact::Protected { from, .. } | Fact::ProtectedBy { from, .. } => {
                 let known = |fact: &Fact| match fact {
                     Fact::Protected { from, .. } | Fact::ProtectedBy { from, .. } => Some(*from),

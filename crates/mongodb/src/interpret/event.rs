@@ -12,7 +12,7 @@
 //! `system.views`, of which the stream shows what became of them and not the collection. Its identity is derived from its
 //! database instead ([`views_uuid`]), for scans as for events.
 
-use backstay_model::Tick;
+use backstay_model::{Incarnation, Tick};
 
 use super::oplog::uuid;
 use super::raw::{self, Result, malformed};
@@ -123,13 +123,23 @@ impl<'a> Event<'a> {
     }
 }
 
+/// Where a UUID says its version, in bits from the end.
+const VERSION_AT: u32 = 76;
+
 /// The identity that stands for the collection of a database's views, whatever its own is. It depends on nothing but the
-/// database's name (FNV-1a, 128 bits: <http://www.isthe.com/chongo/tech/comp/fnv/>).
+/// database's name (FNV-1a, 128 bits: <http://www.isthe.com/chongo/tech/comp/fnv/>), and is a UUID of version 8, the one
+/// that is anybody's own (RFC 9562): those of a server are of version 4.
 pub fn views_uuid(database: &str) -> [u8; 16] {
     const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
     let bytes = b"backstay: the views of ".iter().chain(database.as_bytes());
-    bytes.fold(BASIS, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME)).to_be_bytes()
+    let hash = bytes.fold(BASIS, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME));
+    (hash & !(0xf << VERSION_AT) | (0x8 << VERSION_AT)).to_be_bytes()
+}
+
+/// True for the incarnation of what [`views_uuid`] stands for, which lives again when its database does.
+pub fn is_made_of_a_name(namespace: Incarnation) -> bool {
+    (namespace.0 >> (VERSION_AT - 64)) & 0xf == 0x8
 }
 
 #[cold]

@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use backstay_model::{Break, Change, InterpretError, Interpreter, NamespaceInfo, Operator, Tick};
+use backstay_model::{Break, Change, Incarnation, InterpretError, Interpreter, NamespaceInfo, Operator, Tick};
 
 use crate::interpret::oplog::form_of;
 use crate::interpret::raw::{self, Element};
 use crate::interpret::scope::{Include, Scope};
 use crate::interpret::tenants::Rules;
 use crate::interpret::update::{self, Form};
-use crate::interpret::{decode_id, definition, extjson, oplog};
+use crate::interpret::{decode_id, definition, event, extjson, oplog};
 
 /// The `$set` and `$unset` of servers up to 4.4; the delta is the field `o` of the entry.
 pub const UPDATE_PATHS: Operator = Operator(1);
@@ -47,6 +47,10 @@ impl Interpreter for MongoInterpreter {
 
     fn break_at(&self, entry: &[u8]) -> Option<Break> {
         oplog::break_at(&self.scope, entry)
+    }
+
+    fn begins_again(&self, namespace: Incarnation) -> bool {
+        event::is_made_of_a_name(namespace)
     }
 
     fn fold(&self, operator: Operator, image: &[u8], delta: &[u8], out: &mut Vec<u8>) -> Result<(), InterpretError> {

@@ -16,49 +16,40 @@
 //! for more, and there was nothing. It counts on a cursor that has shown an event, since one that is new may still look for
 //! its place.
 //!
-//! **Continuity.** The first cursor starts at a cluster time, and the server refuses one that its oplog does not reach
-//! back to (`ChangeStreamHistoryLost`). Later ones resume after the last token, in the middle of a transaction if need be. That
-//! the oplog has the very entry at the position, which a reader of the oplog sees, nobody shows: of a set that was put
-//! back to an older state under the same id, only the set's clock tells.
+//! **Continuity.** The first cursor starts at a cluster time. The server refuses one that its oplog does not reach back to
+//! (`ChangeStreamHistoryLost`), but not when its oplog begins with the set itself (`rs.initiate`), as after a snapshot was put
+//! back: then it takes any time. So the stream begins with the newest event that was seen, its *anchor*, whose tick goes into
+//! the position: that event must come first, as the entry at the position must for a reader of the oplog. Nothing was
+//! shown between the anchor and the position, so that a set which was put back to any time in between has lost nothing either.
+//! Later cursors resume after the last event's token, in the middle of a transaction if need be, and the server says
+//! whether it has that event (`ChangeStreamFatalError`). Until the first event there is no anchor.
+//!
+//! ```text
+//!   position   resume < through: the anchor is the tick after resume        resume = through: none
+//! ```
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use backstay_model::Tick;
 use backstay_source::{EntryBatch, Error, Result, Start, Tail};
-use bson::{Bson, RawDocumentBuf, doc};
-use futures::StreamExt as _;
-use mongodb::error::Error as DriverError;
-use mongodb::options::{CursorType, SelectionCriteria};
+use bson::RawDocumentBuf;
 use mongodb::raw_batch_cursor::RawBatch;
 
 use super::groups::{Fit, Groups};
-use super::line::{Line, Opened, Way};
+use super::line::{Line, Way as _};
+use super::place::{At, FOLLOWING, Place};
 use super::sieve::Sieve;
 use crate::connect::Connection;
-use crate::discover::timestamp;
-use crate::failure::{code, is_position_lost, translate, unexpected_reply, words};
+use crate::failure::unexpected_reply;
 use crate::interpret::MongoInterpreter;
 use crate::interpret::event::Event;
-use crate::pipe::Pipe;
 
-const FOLLOWING: &str = "following the change stream";
-/// How many events to ask for at once; a reply ends at 16 MiB before that.
-const EVENTS: u32 = 12_000;
-/// How long the server waits for an event before it answers that there was none.
-const SERVER_WAIT: std::time::Duration = std::time::Duration::from_millis(500);
 /// So many replies are read for one batch at most, as long as there is nothing in it but what is held back: the reply after
 /// a change that came alone says that it is whole.
 const REPLIES: usize = 3;
 /// Half a tail, so that capture fills each with two batches.
 const BATCH: usize = 8 << 20;
-
-/// `BSONObjectTooLarge`: an event is more than a reply can hold.
-const TOO_LARGE: i32 = 10334;
-/// `ChangeStreamFatalError`: the token is not of this history.
-const FATAL: i32 = 280;
-/// What ends on a member that says of itself: the place is no longer there.
-const HISTORY_LOST: i32 = 286;
 
 /// A change stream, being followed.
 pub(crate) struct EventTail {
@@ -66,10 +57,16 @@ pub(crate) struct EventTail {
     sieve: Sieve,
     groups: Groups,
     line: Line,
+    /// What became visible by then is held already.
+    held: Tick,
     /// The cluster time that the first cursor began at.
     from: Tick,
+    /// The anchor, until it has shown itself.
+    expected: Option<Tick>,
     /// Behind the last reply.
     token: Option<RawDocumentBuf>,
+    /// That of the last event.
+    event: Option<RawDocumentBuf>,
     /// A reply that did not all go into a batch, and how many of its events did.
     unread: Option<(RawBatch, usize)>,
     /// The cursor, by its number, that has shown an event.
@@ -89,16 +86,27 @@ impl EventTail {
             return Err(Error::Unavailable { what: FOLLOWING.to_owned(), why });
         }
         // An open transaction is seen when it commits: only what becomes visible later counts.
-        let from = start.through.next();
-        let place = Place { connection: connection.clone(), reached: start.through, at: At::Time(from) };
+        let anchor = anchor_of(start);
+        let (first, next) = (anchor.unwrap_or(start.through), start.through.next());
+        let place = Place {
+            connection: connection.clone(),
+            reached: start.through,
+            at: At::Time(first),
+            // Nothing lies between the two.
+            instead: Some(At::Time(next)),
+        };
         let opened = place.open().await?;
+        let from = if opened.is_later { next } else { first };
         Ok(EventTail {
             connection,
             sieve: Sieve::new(interpreter),
-            groups: Groups::new(start.through, BATCH),
+            groups: Groups::new(start.through, anchor, BATCH),
             line: Line::new(opened),
+            held: start.through,
             from,
+            expected: anchor.filter(|anchor| *anchor == from),
             token: None,
+            event: None,
             unread: None,
             placed: 0,
         })
@@ -110,11 +118,17 @@ impl EventTail {
             return Ok(Some(unread));
         }
         let (connection, reached, from) = (&self.connection, self.groups.complete(), self.from);
-        let token = self.token.as_ref();
-        let at = || token.map_or(At::Time(from), |token| At::Token(token.clone()));
-        let place = || Place { connection: connection.clone(), reached, at: at() };
+        let (event, mark) = (self.event.as_ref(), self.token.as_ref());
+        let place = || {
+            let (connection, token) = (connection.clone(), |token: &RawDocumentBuf| At::Token(token.clone()));
+            match event {
+                Some(event) => Place { connection, reached, at: token(event), instead: mark.map(token) },
+                None => Place { connection, reached, at: At::Time(from), instead: mark.map(token) },
+            }
+        };
         let Some(reply) = self.line.reply(place).await? else { return Ok(None) };
         self.token = Some(token_of(&reply)?);
+        self.event = last_event(&reply).or(self.event.take());
         Ok(Some((reply, 0)))
     }
 
@@ -132,6 +146,15 @@ impl EventTail {
                 Err(_) if !batch.is_empty() => return Ok(false),
                 Err(error) => return Err(Error::Unshown { after: self.groups.complete(), why: error.to_string() }),
             };
+            if let Some(anchor) = self.expected.take_if(|anchor| *anchor <= event.at)
+                && anchor < event.at
+            {
+                return Err(self.lost(anchor));
+            }
+            if event.at <= self.held {
+                *taken += 1;
+                continue;
+            }
             let wanted = self.sieve.keeps_event(&event).then_some(raw);
             match self.groups.accept(event.at, wanted, batch) {
                 Fit::Taken => *taken += 1,
@@ -145,17 +168,36 @@ impl EventTail {
         if *taken > 0 {
             self.placed = self.line.cursors;
         }
-        match high_water_mark(self.token.as_ref()) {
+        let mark = high_water_mark(self.token.as_ref());
+        if let Some(anchor) = self.expected.filter(|anchor| mark.is_some_and(|mark| *anchor < mark)) {
+            return Err(self.lost(anchor));
+        }
+        match mark {
             Some(mark) if mark > self.from => self.groups.reach(mark, batch),
             _ if is_empty && *taken == 0 && self.placed == self.line.cursors => self.groups.settle(batch),
             _ => {}
         }
         Ok(true)
     }
+
+    fn lost(&self, anchor: Tick) -> Error {
+        let why = format!(
+            "the change that was seen at {anchor} is not in the history of the replica set any more: it was put back to an \
+             earlier state, or made anew"
+        );
+        Error::Unshown { after: self.groups.complete(), why }
+    }
 }
 
 #[async_trait]
 impl Tail for EventTail {
+    fn resume_before(&self, at: Tick, before: Start) -> Tick {
+        match anchor_of(before) {
+            Some(_) => before.resume,
+            None => at.previous(),
+        }
+    }
+
     async fn next(&mut self, batch: &mut EntryBatch) -> Result<()> {
         batch.clear();
         for _ in 0..REPLIES {
@@ -171,6 +213,17 @@ impl Tail for EventTail {
         self.groups.finish(batch);
         Ok(())
     }
+}
+
+/// The anchor of a position, if it has one.
+fn anchor_of(position: Start) -> Option<Tick> {
+    (position.resume < position.through).then(|| position.resume.next())
+}
+
+/// The token of a reply's last event.
+fn last_event(reply: &RawBatch) -> Option<RawDocumentBuf> {
+    let last = reply.doc_slices().ok()?.into_iter().last()?.ok()?;
+    last.as_document()?.get_document("_id").ok().map(ToOwned::to_owned)
 }
 
 fn token_of(reply: &RawBatch) -> Result<RawDocumentBuf> {
@@ -189,114 +242,6 @@ fn high_water_mark(token: Option<&RawDocumentBuf>) -> Option<Tick> {
     let kind = data.get(18..)?;
     let is_mark = kind.starts_with("2B0229") || kind.starts_with("2B0429");
     is_mark.then(|| Tick::from_u64(time))
-}
-
-/// Where a stream begins, or goes on.
-#[derive(Clone)]
-enum At {
-    Time(Tick),
-    Token(RawDocumentBuf),
-}
-
-struct Place {
-    connection: Connection,
-    /// Up to where everything was read.
-    reached: Tick,
-    at: At,
-}
-
-impl Place {
-    async fn open_on(
-        &self,
-        member: &SelectionCriteria,
-    ) -> mongodb::error::Result<mongodb::raw_batch_cursor::RawBatchCursor> {
-        let mut stage = doc! {
-            "allChangesForCluster": true,
-            "showExpandedEvents": true,
-            "showRawUpdateDescription": true,
-            // Buckets of time series, and stored functions.
-            "showSystemEvents": true,
-            // What `convertToCapped` writes is marked as a migration's.
-            "showMigrationEvents": true,
-        };
-        match &self.at {
-            At::Time(tick) => stage.insert("startAtOperationTime", timestamp(*tick)),
-            At::Token(token) => stage.insert("resumeAfter", Bson::try_from(bson::RawBson::Document(token.clone()))?),
-        };
-        let aggregate = doc! {
-            "aggregate": 1,
-            "pipeline": [{ "$changeStream": stage }],
-            "cursor": { "batchSize": i64::from(EVENTS) },
-            "readConcern": { "level": "majority" },
-        };
-        self.connection
-            .client
-            .database("admin")
-            .run_cursor_command(aggregate)
-            .cursor_type(CursorType::TailableAwait)
-            .selection_criteria(member.clone())
-            .batch_size(EVENTS)
-            .max_time(SERVER_WAIT)
-            .batch()
-            .await
-    }
-
-    async fn opened_on(&self, member: &SelectionCriteria) -> Result<Opened> {
-        let mut cursor = self.open_on(member).await.map_err(|error| self.meaning(&error))?;
-        match cursor.next().await {
-            Some(Ok(first)) => Ok(Opened { pipe: Pipe::following(cursor), first }),
-            Some(Err(error)) => Err(self.meaning(&error)),
-            None => Err(unexpected_reply(FOLLOWING, "cursor")),
-        }
-    }
-}
-
-impl Way for Place {
-    fn doing(&self) -> &'static str {
-        FOLLOWING
-    }
-
-    fn is_worth_reopening(&self, error: &DriverError) -> bool {
-        is_position_lost(error) || code(error) == Some(HISTORY_LOST)
-    }
-
-    fn meaning(&self, error: &DriverError) -> Error {
-        let after = self.reached;
-        match code(error) {
-            Some(TOO_LARGE) => Error::Unshown { after, why: format!("an event of more than 16 MiB: {}", words(error)) },
-            Some(FATAL | HISTORY_LOST) => Error::Unshown { after, why: words(error) },
-            _ if is_position_lost(error) => Error::Unshown { after, why: words(error) },
-            _ if error.contains_label("ResumableChangeStreamError") => {
-                Error::Unavailable { what: FOLLOWING.to_owned(), why: words(error) }
-            }
-            _ => translate(FOLLOWING, error),
-        }
-    }
-
-    /// On the member that reads go to, or on any other that still reaches back.
-    async fn open(self) -> Result<Opened> {
-        let lost = match self.opened_on(&self.connection.read).await {
-            Err(lost @ Error::Unshown { .. }) => lost,
-            opened => return opened,
-        };
-        for (number, (member, criteria)) in self.connection.members().await?.into_iter().enumerate() {
-            match self.opened_on(&criteria).await {
-                Ok(opened) => {
-                    tracing::info!(member, "another member reaches further back; following the stream there");
-                    return Ok(opened);
-                }
-                Err(Error::Unshown { .. }) => {}
-                Err(error @ Error::Unavailable { .. }) if number > 0 => {
-                    tracing::warn!(%error, member, "it cannot be asked whether it reaches further back");
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        match self.connection.told_oldest().await? {
-            Some(oldest) if oldest > self.reached => Err(Error::RolledOver { wanted: self.reached, oldest }),
-            _ => Err(lost),
-        }
-    }
 }
 
 #[cfg(test)]

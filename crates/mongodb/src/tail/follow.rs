@@ -100,7 +100,7 @@ async fn open_on(connection: &Connection, member: &SelectionCriteria, position: 
                 Some(Ok(first)) => {
                     if let Some(oldest) = first_tick(&first)? {
                         return match oldest == position {
-                            true => Ok(Opened { pipe: Pipe::following(cursor), first }),
+                            true => Ok(Opened { pipe: Pipe::following(cursor), first, is_later: false }),
                             false => Err(Error::RolledOver { wanted: position, oldest }),
                         };
                     }

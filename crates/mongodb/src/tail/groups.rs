@@ -30,6 +30,8 @@ pub(super) struct Groups {
     bound: usize,
     /// Every change at or before this tick was handed over, or is in the batch that is being filled.
     complete: Tick,
+    /// The newest tick at or before [`Groups::complete`] that has events.
+    last: Option<Tick>,
     /// The tick whose end is not known yet.
     open: Option<Tick>,
     /// Its events that were not handed over.
@@ -40,9 +42,9 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// Everything up to and with `through` is held already.
-    pub(super) fn new(through: Tick, bound: usize) -> Groups {
-        Groups { bound, complete: through, open: None, events: Vec::new(), bytes: 0, continued: false }
+    /// Everything up to and with `through` is held already; `last` has the newest events of it, if that is known.
+    pub(super) fn new(through: Tick, last: Option<Tick>, bound: usize) -> Groups {
+        Groups { bound, complete: through, last, open: None, events: Vec::new(), bytes: 0, continued: false }
     }
 
     /// Up to where everything was taken.
@@ -104,12 +106,13 @@ impl Groups {
         let Some(at) = self.open.take() else { return };
         self.hand_over(at, batch);
         self.complete = self.complete.max(at);
+        self.last = Some(at);
         self.continued = false;
     }
 
-    /// Ends a batch.
+    /// Ends a batch. It resumes with the newest tick that has events, where there is one.
     pub(super) fn finish(&self, batch: &mut EntryBatch) {
-        (batch.through, batch.resume) = (self.complete, self.complete);
+        (batch.through, batch.resume) = (self.complete, self.last.map_or(self.complete, Tick::previous));
         batch.continues = self.continued;
     }
 
@@ -162,11 +165,12 @@ mod tests {
                 .iter()
                 .flat_map(|(at, times)| (0..*times).map(move |n| (*at, vec![u8::try_from(n).unwrap(); 5])))
                 .collect();
-            let mut groups = Groups::new(t(10), bound);
+            let mut groups = Groups::new(t(10), None, bound);
             let (mut out, mut through, mut unfinished) = (Vec::<(Tick, Vec<u8>)>::new(), t(10), None);
             let mut hand_over = |groups: &Groups, batch: &mut EntryBatch| {
                 groups.finish(batch);
-                assert!(batch.through >= through && batch.resume == batch.through);
+                let anchor = feed.iter().map(|(at, _)| t(*at)).filter(|at| *at <= batch.through).max();
+                assert!(batch.through >= through && batch.resume == anchor.map_or(batch.through, Tick::previous));
                 let ticks: Vec<Tick> = batch.iter().map(|(at, _)| at).collect();
                 if let Some(tick) = unfinished && !batch.is_empty() {
                     assert!(ticks.iter().all(|at| *at == tick), "what continues comes alone: {ticks:?} after {tick}");

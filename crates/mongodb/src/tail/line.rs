@@ -21,6 +21,8 @@ use crate::pipe::Pipe;
 
 /// How long a lost feed is looked for before the caller is told.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// So many cursors in a row may end after their first reply for a reason that does not pass.
+const FRUITLESS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
@@ -29,6 +31,8 @@ pub(super) struct Opened {
     pub(super) pipe: Pipe,
     /// The first reply.
     pub(super) first: RawBatch,
+    /// Not where it was asked to, but at a later place that is as good.
+    pub(super) is_later: bool,
 }
 
 /// Where a feed goes on, and how a cursor is opened there.
@@ -54,6 +58,8 @@ pub(super) struct Line {
     /// How many cursors there were.
     pub(super) cursors: u64,
     first: Option<RawBatch>,
+    /// How many cursors in a row came no further than their first reply.
+    fruitless: u32,
 }
 
 enum Feed {
@@ -70,7 +76,7 @@ enum Feed {
 
 impl Line {
     pub(super) fn new(opened: Opened) -> Line {
-        Line { feed: Feed::Open(opened.pipe), cursors: 1, first: Some(opened.first) }
+        Line { feed: Feed::Open(opened.pipe), cursors: 1, first: Some(opened.first), fruitless: 0 }
     }
 
     /// Waits a while for the next reply. `None`: nothing came yet. `way` says how to open a cursor behind the last reply.
@@ -90,10 +96,12 @@ impl Line {
                 }
                 Ok(Some(Ok(reply))) => {
                     self.feed = Feed::Open(pipe);
+                    self.fruitless = 0;
                     Ok(Some(reply))
                 }
                 // On this member; whether it is lost on all of them shows when it is opened again.
-                Ok(Some(Err(error))) if way().is_worth_reopening(&error) => {
+                Ok(Some(Err(error))) if self.fruitless < FRUITLESS && way().is_worth_reopening(&error) => {
+                    self.fruitless += 1;
                     self.feed = reopen(way(), Duration::ZERO, Instant::now());
                     Ok(None)
                 }

@@ -124,7 +124,12 @@ impl Source for ToySource {
 
     async fn discover(&self) -> Result<Topology> {
         self.call("look at the toy")?;
-        Ok(Topology { identity: "toy".to_owned(), product: "Toy 1".to_owned(), streams: vec!["toy".to_owned()] })
+        Ok(Topology {
+            identity: "toy".to_owned(),
+            stand_in: None,
+            product: "Toy 1".to_owned(),
+            streams: vec!["toy".to_owned()],
+        })
     }
 
     async fn position(&self) -> Result<Position> {

@@ -134,6 +134,7 @@ fn a_view_is_a_record_of_a_collection_that_its_database_names() {
     let created = changes(&view("create", doc! { "viewOn": "orders", "pipeline": [] })).unwrap();
     let views = crate::interpret::oplog::incarnation(&views_uuid("shop"));
     assert_ne!(views, crate::interpret::oplog::incarnation(&views_uuid("shop2")));
+    assert!(is_made_of_a_name(views) && !is_made_of_a_name(Incarnation(0x1234_5678_9abc_4def)));
     let [definition, record] = &created[..] else { panic!("{created:?}") };
     assert_eq!((definition.0, &definition.2[..]), (Incarnation::SYSTEM, &views.record_id()[..]));
     assert_eq!((record.0, record.1.as_str()), (views, "shop.system.views"));

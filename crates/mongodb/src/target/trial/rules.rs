@@ -75,7 +75,7 @@ pub(super) const ID_INDEX: &str = "_id_";
 /// The languages of text indexes of the third version, after the manual's page “Text Search Languages”.
 const LANGUAGES: &str = "^(none|da|dan|danish|nl|nld|dut|dutch|en|eng|english|fi|fin|finnish|fr|fra|fre|french|de|deu|ger|\
                          german|hu|hun|hungarian|it|ita|italian|nb|nor|norwegian|pt|por|portuguese|ro|ron|rum|romanian|ru|rus|\
-                         russian|es|spa|spanish|sv|swe|swedish|tr|tur|turkish|turkish)$";
+                         russian|es|spa|spanish|sv|swe|swedish|tr|tur|turkish)$";
 
 /// What an index of shapes is said to do.
 const SHAPES: &str = "holds shapes and points only";
