@@ -5,6 +5,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/backstay/targe
 # cargo-nextest when it is there (a process for each test, a limit on hangs), else plain cargo test.
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 RUN_TESTS := $(if $(NEXTEST),cargo nextest run,cargo test)
+SOAK_BUILD := $(if $(NEXTEST),--cargo-profile,--profile) soak
 # More arguments for the benchmark program, as in: make bench BENCH="--quick --only backup"
 BENCH ?= --large
 # Executions of each target.
@@ -41,7 +42,7 @@ bench: ## time and memory against the bare driver, on 1,000,000 documents and on
 
 soak: ## the simulations and property tests, for a long time
 	scripts/fetch-servers
-	BACKSTAY_SOAK=1 $(RUN_TESTS) --release --workspace
+	BACKSTAY_SOAK=1 $(RUN_TESTS) $(SOAK_BUILD) --workspace
 
 fuzz: ## every decoder against bytes that a fuzzer makes up, on two cores for about an hour (FUZZ_RUNS=100000 for less)
 	fuzz/run

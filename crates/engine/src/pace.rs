@@ -33,14 +33,17 @@ use crate::Monitor;
 const LOOK_MS: u64 = 250;
 /// How long nothing is read after a look that found the ceiling exceeded.
 const CEILING_PAUSE: Duration = Duration::from_secs(1);
-/// With fewer writes than this between two looks there is nobody to be kind to.
+/// So many writes tell how long they take. With fewer in [`NOBODY_MS`] there is nobody to be kind to.
 const FEW_WRITES: u64 = 5;
-/// Before the first scan, a reading this long after the one before it tells how long writes take in quiet.
-const SHORT_LOOK_MS: u64 = 50;
+const NOBODY_MS: u64 = 2000;
+/// In quiet, this long without any write shows that nobody is there.
+const SILENCE_MS: u64 = 50;
 /// How often a scan rests where it matters, and how long until the first half of a rest is over: what was asked for
 /// before it must be answered before quiet is measured.
 const REST_EVERY_MS: u64 = 10_000;
 const HALF_REST: Duration = Duration::from_millis(250);
+/// How often somebody who waits for the end of a rest looks.
+const POLL: Duration = Duration::from_millis(20);
 /// The longest pause at a time, so that a change of mind is noticed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -79,16 +82,34 @@ struct Governor {
 struct State {
     share: Share,
     has_begun: bool,
-    /// Until when nothing is read, and when the next rest is due.
-    rests_until_ms: u64,
+    /// Somebody measures how long writes take in quiet: nobody reads.
+    rests: bool,
     next_rest_ms: u64,
-    /// When the last pause ended.
-    resumed_ms: u64,
-    /// When the source was last asked; `None` before the first scan.
+    /// When the source was last asked, if ever.
     looked_ms: Option<u64>,
-    last: Option<WriteLatency>,
+    /// The reading that the next one is compared with, and when it was taken.
+    last: Option<(u64, WriteLatency)>,
     /// Until when the bytes that were read should have taken.
     paid_until_ms: f64,
+}
+
+/// What is known of the writes since a reading.
+enum Writes {
+    /// How long they took on average.
+    Took(Duration),
+    /// Too few have ended to tell; how many, and in how many milliseconds.
+    Few(u64, u64),
+    /// Next to nobody writes, or it cannot be known.
+    Nobody,
+}
+
+/// Ends a rest, however it ends.
+struct Rest<'a>(&'a Governor);
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        self.0.state().rests = false;
+    }
 }
 
 impl Paced {
@@ -98,9 +119,8 @@ impl Paced {
         let state = State {
             share: Share::new(pace.target, pace.ceiling),
             has_begun: false,
-            rests_until_ms: now,
+            rests: false,
             next_rest_ms: now + REST_EVERY_MS,
-            resumed_ms: now,
             looked_ms: None,
             last: None,
             paid_until_ms: now as f64,
@@ -124,47 +144,60 @@ impl Paced {
     async fn begin(&self) {
         self.governor.wait_for_open_hours().await;
         self.governor.begin().await;
-        // What passed since the last scan was no work of this one.
-        self.governor.state().resumed_ms = self.governor.world.elapsed_ms();
     }
 
     fn paced(&self, records: Box<dyn Records>) -> Box<dyn Records> {
-        Box::new(PacedRecords { records, governor: Arc::clone(&self.governor) })
+        let resumed_ms = self.governor.world.elapsed_ms();
+        Box::new(PacedRecords { records, governor: Arc::clone(&self.governor), resumed_ms })
     }
 }
 
 impl Governor {
-    /// Waits as long as the batch of `bytes` that was just read makes necessary.
-    async fn after_batch(&self, bytes: u64) {
-        let due = self.due(bytes);
+    /// Waits as long as the batch of `bytes` makes necessary whose reading began at `resumed_ms`.
+    async fn after_batch(&self, bytes: u64, resumed_ms: u64) {
+        let due = self.due(bytes, resumed_ms);
         self.wait_for_open_hours().await;
         match self.takes_a_rest() {
             true => self.rest().await,
             false => self.look().await,
         }
-        while let now = self.world.elapsed_ms()
-            && let due = due.max(self.rests_until_ms())
-            && now < due
-            && !self.monitor.is_cancelled()
-        {
-            self.pause(Duration::from_millis(due - now).min(LONGEST_PAUSE)).await;
-        }
-        self.state().resumed_ms = self.world.elapsed_ms();
+        self.wait_until(due).await;
     }
 
-    /// Before a scan. Up to the first one nothing was read, and how long writes took is what they take in quiet.
+    /// Waits until then, and for the end of a rest.
+    async fn wait_until(&self, due: u64) {
+        while let now = self.world.elapsed_ms()
+            && (now < due || self.rests())
+            && !self.monitor.is_cancelled()
+        {
+            let left = Duration::from_millis(due.saturating_sub(now));
+            self.pause(if left.is_zero() { POLL } else { left.min(LONGEST_PAUSE) }).await;
+        }
+    }
+
+    /// Before a scan. When nothing was read for a while, how long writes took is what they take in quiet.
     async fn begin(&self) {
+        if !self.is_wanted() {
+            return;
+        }
+        self.wait_until(0).await;
         let now = self.world.elapsed_ms();
-        let is_first = {
+        let is_anew = {
             let mut state = self.state();
-            let is_known = state.looked_ms.is_some_and(|looked| now.saturating_sub(looked) >= SHORT_LOOK_MS);
-            !std::mem::replace(&mut state.has_begun, true) && is_known
+            let has_begun = std::mem::replace(&mut state.has_begun, true);
+            !has_begun || state.looked_ms.is_some_and(|looked| now.saturating_sub(looked) > REST_EVERY_MS)
         };
-        if !is_first {
+        if !is_anew {
             return self.look().await;
         }
-        if let Some(mean) = self.mean_since_last().await {
-            self.state().share.start(mean);
+        loop {
+            match self.writes_since_last().await {
+                Writes::Took(mean) => return self.state().share.start(mean),
+                Writes::Nobody => return,
+                Writes::Few(0, passed) if passed >= SILENCE_MS => return,
+                Writes::Few(_, passed) if passed >= LOOK_MS || self.monitor.is_cancelled() => return,
+                Writes::Few(..) => self.pause(POLL).await,
+            }
         }
     }
 
@@ -172,21 +205,24 @@ impl Governor {
     fn takes_a_rest(&self) -> bool {
         let now = self.world.elapsed_ms();
         let mut state = self.state();
-        let is_due = now >= state.next_rest_ms && state.share.needs_quiet();
+        let is_due = !state.rests && now >= state.next_rest_ms && state.share.needs_quiet();
         if is_due {
-            state.rests_until_ms = now + 2 * HALF_REST.as_millis() as u64;
+            state.rests = true;
             state.next_rest_ms = now + REST_EVERY_MS;
         }
         is_due
     }
 
     async fn rest(&self) {
+        let _rest = Rest(self);
         self.pause(HALF_REST).await;
-        self.mean_since_last().await;
+        self.read_anew().await;
         self.pause(HALF_REST).await;
-        if let Some(mean) = self.mean_since_last().await {
+        if let Writes::Took(mean) = self.writes_since_last().await {
             self.state().share.rested(mean);
         }
+        // What came of the end of the rest is no reading of a busy time.
+        self.read_anew().await;
     }
 
     async fn wait_for_open_hours(&self) {
@@ -210,10 +246,10 @@ impl Governor {
     }
 
     /// When reading may go on, by the limit in bytes and by the share of the time, whichever is later.
-    fn due(&self, bytes: u64) -> u64 {
+    fn due(&self, bytes: u64, resumed_ms: u64) -> u64 {
         let now = self.world.elapsed_ms();
         let mut state = self.state();
-        let worked = now.saturating_sub(state.resumed_ms) as f64;
+        let worked = now.saturating_sub(resumed_ms) as f64;
         let by_share = now as f64 + worked * (1.0 / state.share.fraction() - 1.0);
         let by_limit = self.pace.bytes_per_second.map_or(0.0, |limit| {
             let from = state.paid_until_ms.max(now as f64 - worked);
@@ -226,42 +262,71 @@ impl Governor {
     /// Asks how long writes take, when it is time to.
     async fn look(&self) {
         let now = self.world.elapsed_ms();
-        let (is_early, is_first) = {
-            let state = self.state();
+        {
+            let mut state = self.state();
             let is_early = state.looked_ms.is_some_and(|looked| now.saturating_sub(looked) < LOOK_MS);
-            (is_early || now < state.rests_until_ms, state.looked_ms.is_none())
-        };
-        if is_early {
-            return;
+            if is_early || state.rests || !self.is_wanted() {
+                return;
+            }
+            state.looked_ms = Some(now);
         }
-        let mean = self.mean_since_last().await;
-        if !is_first && self.state().share.worked(mean) {
+        let mean = match self.writes_since_last().await {
+            Writes::Took(mean) => Some(mean),
+            Writes::Nobody => None,
+            Writes::Few(..) => return,
+        };
+        let is_above_ceiling = self.state().share.worked(mean);
+        if is_above_ceiling {
             self.pause(CEILING_PAUSE).await;
         }
     }
 
-    /// The mean time of the writes since the last reading; `None` when there were few, or it is not known.
-    async fn mean_since_last(&self) -> Option<Duration> {
-        if self.pace.target.is_none() && self.pace.ceiling.is_none() {
-            return None;
+    /// True when it matters how long writes take.
+    fn is_wanted(&self) -> bool {
+        self.pace.target.is_some() || self.pace.ceiling.is_some()
+    }
+
+    /// Takes the reading that the next one is compared with.
+    async fn read_anew(&self) {
+        let latency = self.read().await;
+        let now = self.world.elapsed_ms();
+        self.state().last = latency.map(|latency| (now, latency));
+    }
+
+    async fn writes_since_last(&self) -> Writes {
+        let Some(latency) = self.read().await else { return Writes::Nobody };
+        let now = self.world.elapsed_ms();
+        let mut state = self.state();
+        state.looked_ms = Some(now);
+        let Some((taken, last)) = state.last else {
+            state.last = Some((now, latency));
+            return Writes::Few(0, 0);
+        };
+        let writes = latency.writes.saturating_sub(last.writes);
+        let passed = now.saturating_sub(taken);
+        // Writes that nobody has ended yet may be the slowest of all.
+        if writes < FEW_WRITES && passed < NOBODY_MS {
+            return Writes::Few(writes, passed);
         }
-        self.state().looked_ms = Some(self.world.elapsed_ms());
-        let latency = match self.source.write_latency().await {
+        state.last = Some((now, latency));
+        if writes < FEW_WRITES {
+            return Writes::Nobody;
+        }
+        Writes::Took(Duration::from_micros(latency.micros.saturating_sub(last.micros) / writes))
+    }
+
+    async fn read(&self) -> Option<WriteLatency> {
+        match self.source.write_latency().await {
             Ok(latency) => latency,
             Err(error) => {
                 tracing::debug!(%error, "how long writes take is not known");
-                return None;
+                None
             }
-        };
-        let last = std::mem::replace(&mut self.state().last, latency)?;
-        let latency = latency?;
-        let writes = latency.writes.saturating_sub(last.writes);
-        let micros = latency.micros.saturating_sub(last.micros);
-        (writes >= FEW_WRITES).then(|| Duration::from_micros(micros / writes.max(1)))
+        }
     }
 
-    fn rests_until_ms(&self) -> u64 {
-        self.state().rests_until_ms
+    fn rests(&self) -> bool {
+        self.state().rests
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -273,6 +338,8 @@ impl Governor {
 struct PacedRecords {
     records: Box<dyn Records>,
     governor: Arc<Governor>,
+    /// When its last pause ended.
+    resumed_ms: u64,
 }
 
 #[async_trait]
@@ -280,7 +347,8 @@ impl Records for PacedRecords {
     async fn next(&mut self, batch: &mut RecordBatch) -> Result<bool> {
         let more = self.records.next(batch).await?;
         if more {
-            self.governor.after_batch(batch.bytes() as u64).await;
+            self.governor.after_batch(batch.bytes() as u64, self.resumed_ms).await;
+            self.resumed_ms = self.governor.world.elapsed_ms();
         }
         Ok(more)
     }
@@ -306,7 +374,9 @@ impl Source for Paced {
 
     async fn discover(&self) -> Result<Topology> {
         let topology = self.governor.source.discover().await;
-        self.governor.look().await;
+        if self.governor.is_wanted() && self.governor.state().last.is_none() {
+            self.governor.read_anew().await;
+        }
         topology
     }
 

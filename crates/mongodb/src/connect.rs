@@ -29,9 +29,10 @@ const SHOWS_INSTANTS: i32 = 13;
 /// Which member to read from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ReadFrom {
-    /// A secondary when there is one: the primary is left to its own work.
+    /// From those that the connection string asks for by `readPreference`, `readPreferenceTags` and `maxStalenessSeconds`.
+    /// Where it asks for nothing, a secondary when there is one: the primary is left to its own work.
     #[default]
-    SecondaryPreferred,
+    Asked,
     /// The primary only.
     Primary,
 }
@@ -66,17 +67,18 @@ impl Connection {
         options.server_selection_timeout.get_or_insert(SELECTION_LIMIT);
         options.connect_timeout.get_or_insert(SELECTION_LIMIT);
         let direct = options.direct_connection.unwrap_or(false);
+        // It is meant for what is read of the data: definitions, and what a restore compares with, are the primary's.
+        let asked = options.selection_criteria.take();
         let client = Client::with_options(options).map_err(invalid)?;
         let hello = hello(&client, &hosts).await?;
         let set = replica_set_name(&hello, &hosts)?;
         let read = match read {
-            ReadFrom::SecondaryPreferred => {
-                ReadPreference::SecondaryPreferred { options: Some(ReadPreferenceOptions::default()) }
-            }
-            ReadFrom::Primary => ReadPreference::Primary,
+            ReadFrom::Asked => asked.unwrap_or(SelectionCriteria::ReadPreference(ReadPreference::SecondaryPreferred {
+                options: Some(ReadPreferenceOptions::default()),
+            })),
+            ReadFrom::Primary => SelectionCriteria::ReadPreference(ReadPreference::Primary),
         };
         let shows_instants = hello.get_i32("maxWireVersion").is_ok_and(|version| version >= SHOWS_INSTANTS);
-        let read = SelectionCriteria::ReadPreference(read);
         let connection = Connection { client, hosts, set, read, shows_instants, feed, direct };
         connection.refuse_shards(&hello).await?;
         connection.check_feed().await?;

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use backstay_model::Tick;
+use backstay_model::{RecordBatch, Tick};
 use backstay_mongodb::{MongoDeployment, Options, ReadFrom};
 use backstay_source::{EntryBatch, Source, Start, Tail};
 use backstay_testkit::{Passage, ReplicaSet, require_mongod};
@@ -21,7 +21,12 @@ async fn three() -> Option<ReplicaSet> {
 
 /// Connected, and quick to notice that a member is gone.
 async fn connect(set: &ReplicaSet, read: ReadFrom) -> MongoDeployment {
-    let uri = format!("{}&heartbeatFrequencyMS=500&connectTimeoutMS=1000", set.uri());
+    connect_with(set, read, "").await
+}
+
+/// The same with more parameters of the connection string.
+async fn connect_with(set: &ReplicaSet, read: ReadFrom, more: &str) -> MongoDeployment {
+    let uri = format!("{}&heartbeatFrequencyMS=500&connectTimeoutMS=1000{more}", set.uri());
     MongoDeployment::connect(Options { uri, include: vec!["shop.*".to_owned()], read, ..Options::default() })
         .await
         .unwrap()
@@ -127,7 +132,7 @@ async fn a_question_that_a_fault_cuts_short_is_asked_again() {
     let Some(set) = three().await else { return };
     let client = set.client().await.unwrap();
     client.database("shop").collection::<Document>("kept").insert_one(doc! { "_id": 1 }).await.unwrap();
-    let deployment = connect(&set, ReadFrom::SecondaryPreferred).await;
+    let deployment = connect(&set, ReadFrom::Asked).await;
     for _ in 0..3 {
         assert_eq!(names(&deployment).await.unwrap(), ["shop.kept"]);
         (0..3).for_each(|member| set.door(member).unwrap().set(Passage::Cut, Passage::Open));
@@ -145,7 +150,7 @@ async fn an_index_that_is_being_built_is_not_there_yet() {
     let client = set.client().await.unwrap();
     let records = client.database("shop").collection::<Document>("records");
     records.insert_many((0..20).map(|n| doc! { "_id": n, "n": n })).await.unwrap();
-    let deployment = connect(&set, ReadFrom::SecondaryPreferred).await;
+    let deployment = connect(&set, ReadFrom::Asked).await;
     let (first, _) = primary(&set).await;
     // A build is only committed when every voting member is done with it.
     let away = (first + 1) % 3;
@@ -174,7 +179,7 @@ async fn a_feed_that_falls_silent_is_read_from_another_member() {
     let client = set.client().await.unwrap();
     let records = client.database("shop").collection::<Document>("records");
     records.insert_one(doc! { "_id": 0 }).await.unwrap();
-    let deployment = connect(&set, ReadFrom::SecondaryPreferred).await;
+    let deployment = connect(&set, ReadFrom::Asked).await;
     let start = deployment.position().await.unwrap().committed;
     let mut tail = deployment.tail(Start { resume: start, through: start }).await.unwrap();
     records.insert_one(doc! { "_id": 1 }).await.unwrap();
@@ -191,12 +196,100 @@ async fn a_feed_that_falls_silent_is_read_from_another_member() {
     read_through(tail.as_mut(), Tick::new(written.time, written.increment)).await;
 }
 
-async fn read_through(tail: &mut dyn Tail, until: Tick) {
-    let (begun, mut through) = (Instant::now(), Tick::ZERO);
+/// A secondary, which gets the tag `use: backup`.
+async fn tagged_secondary(set: &ReplicaSet, client: &Client) -> usize {
+    let (first, _) = primary(set).await;
+    let tagged = (first + 1) % 3;
+    let admin = client.database("admin");
+    let reply = admin.run_command(doc! { "replSetGetConfig": 1 }).await.unwrap();
+    let mut config = reply.get_document("config").unwrap().clone();
+    config.insert("version", config.get_i32("version").unwrap() + 1);
+    let member = config.get_array_mut("members").unwrap()[tagged].as_document_mut().unwrap();
+    member.insert("tags", doc! { "use": "backup" });
+    // It stays a secondary whatever happens to the others.
+    member.insert("priority", 0);
+    admin.run_command(doc! { "replSetReconfig": config }).await.unwrap();
+    tagged
+}
+
+const TAGGED: &str = "&readPreference=secondaryPreferred&readPreferenceTags=use:backup&maxStalenessSeconds=120";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_are_read_from_the_member_that_the_connection_string_asks_for() {
+    let Some(set) = three().await else { return };
+    let client = set.client().await.unwrap();
+    let records = client.database("shop").collection::<Document>("records");
+    records.insert_many((0..100).map(|n| doc! { "_id": n })).await.unwrap();
+    let tagged = tagged_secondary(&set, &client).await;
+    let deployment = connect_with(&set, ReadFrom::Asked, TAGGED).await;
+    let namespace = deployment.namespaces().await.unwrap().remove(0);
+    let at = deployment.snapshot().await.unwrap();
+    let questions = async || {
+        let mut asked = Vec::new();
+        for member in 0..3 {
+            let admin = set.direct_client(member).await.unwrap().database("admin");
+            let status = admin.run_command(doc! { "serverStatus": 1 }).await.unwrap();
+            asked.push(status.get_document("opcounters").unwrap().get("query").cloned());
+        }
+        asked
+    };
+    let before = questions().await;
+    for _ in 0..5 {
+        let mut scan = deployment.scan_unordered(&namespace, at).await.unwrap();
+        let (mut batch, mut seen) = (RecordBatch::default(), 0);
+        while scan.next(&mut batch).await.unwrap() {
+            seen += batch.len();
+        }
+        assert_eq!(seen, 100);
+    }
+    let after = questions().await;
+    for member in 0..3 {
+        assert_eq!(
+            before[member] != after[member],
+            member == tagged,
+            "member {member} of {tagged}: {before:?} {after:?}"
+        );
+    }
+}
+
+/// The member copies the data anew: its oplog begins later than the feed stands, and for a while it has none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_is_synchronised_anew_costs_the_feed_nothing() {
+    let Some(mut set) = three().await else { return };
+    let client = set.client().await.unwrap();
+    let records = client.database("shop").collection::<Document>("records");
+    records.insert_one(doc! { "_id": 0 }).await.unwrap();
+    let tagged = tagged_secondary(&set, &client).await;
+    let deployment = connect_with(&set, ReadFrom::Asked, TAGGED).await;
+    let begun = deployment.position().await.unwrap().committed;
+    let start = Start { resume: begun, through: begun };
+    let mut tail = deployment.tail(start).await.unwrap();
+    records.insert_one(doc! { "_id": 1 }).await.unwrap();
+    let mut entries = read_through(tail.as_mut(), deployment.snapshot().await.unwrap()).await;
+    set.empty_member(tagged).await.unwrap();
+    records.insert_one(doc! { "_id": 2 }).await.unwrap();
+    entries += read_through(tail.as_mut(), deployment.snapshot().await.unwrap()).await;
+    set.wait_until_ready().await.unwrap();
+    records.insert_one(doc! { "_id": 3 }).await.unwrap();
+    let end = deployment.snapshot().await.unwrap();
+    entries += read_through(tail.as_mut(), end).await;
+    assert_eq!(entries, 3, "each insert once");
+
+    // Whoever begins at a place that the member does not hold any more reads it from another.
+    let mut again = deployment.tail(start).await.unwrap();
+    assert_eq!(read_through(again.as_mut(), end).await, 3);
+}
+
+/// Reads on, and counts the entries of records.
+async fn read_through(tail: &mut dyn Tail, until: Tick) -> usize {
+    let (begun, mut through, mut inserts) = (Instant::now(), Tick::ZERO, 0);
     let mut batch = EntryBatch::default();
     while through < until {
         assert!(begun.elapsed() < CALM, "the feed stands at {through}, before {until}");
         tail.next(&mut batch).await.unwrap();
         through = batch.through;
+        let is_insert = |raw: &[u8]| Document::from_reader(raw).unwrap().get_str("op").is_ok_and(|op| op == "i");
+        inserts += batch.iter().filter(|(_, raw)| is_insert(raw)).count();
     }
+    inserts
 }

@@ -208,6 +208,19 @@ impl ReplicaSet {
         self.start_member_as(index, true).await
     }
 
+    /// Kills one member and starts it without its data: it copies all from the others, and its oplog begins anew. Returns
+    /// when it accepts connections.
+    ///
+    /// # Errors
+    /// As [`ReplicaSet::start`]; when its files cannot be removed.
+    pub async fn empty_member(&mut self, index: usize) -> Result<()> {
+        self.kill_member(index).await?;
+        let folder = self.member(index)?.folder.clone();
+        std::fs::remove_dir_all(&folder)?;
+        std::fs::create_dir(&folder)?;
+        self.start_member(index).await
+    }
+
     /// Makes a set of one member anew of its files, as after a snapshot was put back: with what `work` made of the data, and
     /// without the oplog, the configuration and the elections that were.
     ///

@@ -29,16 +29,17 @@ impl World for Clock {
     }
 }
 
-/// Twenty writes a second that take `mean_ms` each.
+/// A write each `every_ms`, twenty a second as a rule, that takes `mean_ms`.
 struct Busy {
     clock: Arc<dyn World>,
+    every_ms: u64,
     mean_ms: Arc<AtomicU64>,
     total: Mutex<(u64, WriteLatency)>,
 }
 
 impl Busy {
-    fn source(clock: &Arc<dyn World>, mean_ms: &Arc<AtomicU64>) -> Arc<dyn Source> {
-        Arc::new(Busy { clock: Arc::clone(clock), mean_ms: Arc::clone(mean_ms), total: Mutex::default() })
+    fn source(clock: &Arc<dyn World>, every_ms: u64, mean_ms: &Arc<AtomicU64>) -> Arc<dyn Source> {
+        Arc::new(Busy { clock: Arc::clone(clock), every_ms, mean_ms: Arc::clone(mean_ms), total: Mutex::default() })
     }
 }
 
@@ -67,8 +68,8 @@ impl Source for Busy {
     async fn write_latency(&self) -> Result<Option<WriteLatency>> {
         let now = self.clock.elapsed_ms();
         let mut total = self.total.lock().unwrap();
-        let writes = (now - total.0) / 50;
-        total.0 += writes * 50;
+        let writes = (now - total.0) / self.every_ms;
+        total.0 += writes * self.every_ms;
         total.1.writes += writes;
         total.1.micros += writes * self.mean_ms.load(Ordering::Relaxed) * 1000;
         Ok(Some(total.1))
@@ -125,25 +126,36 @@ async fn scan(paced: &Paced) -> Box<dyn Records> {
 
 impl Stage {
     async fn with(pace: Pace) -> Stage {
+        Stage::beside(50, 1, pace).await
+    }
+
+    /// With a write each `every_ms` that takes `mean_ms`.
+    async fn beside(every_ms: u64, mean_ms: u64, pace: Pace) -> Stage {
         let clock: Arc<dyn World> = Arc::new(Clock(tokio::time::Instant::now()));
-        let mean_ms = Arc::new(AtomicU64::new(1));
+        let mean_ms = Arc::new(AtomicU64::new(mean_ms));
         let monitor = Monitor::default();
-        let paced = Paced::new(Busy::source(&clock, &mean_ms), pace, &monitor, &clock);
+        let paced = Paced::new(Busy::source(&clock, every_ms, &mean_ms), pace, &monitor, &clock);
+        // It is the source's, which says nothing here; what counts is when it is asked.
+        assert!(paced.discover().await.is_err());
         let records = scan(&paced).await;
         Stage { clock, mean_ms, monitor, paced, records }
     }
 
     /// How many batches are read in so many seconds.
     async fn batches_in(&mut self, seconds: u64) -> u64 {
-        let end = self.clock.elapsed_ms() + seconds * 1000;
-        let mut batches = 0;
-        let mut batch = RecordBatch::default();
-        while self.clock.elapsed_ms() < end && !self.monitor.is_cancelled() {
-            assert!(self.records.next(&mut batch).await.unwrap());
-            batches += 1;
-        }
-        batches
+        batches_in(seconds, self.records.as_mut(), &self.clock, &self.monitor).await
     }
+}
+
+async fn batches_in(seconds: u64, records: &mut dyn Records, clock: &Arc<dyn World>, monitor: &Monitor) -> u64 {
+    let end = clock.elapsed_ms() + seconds * 1000;
+    let mut batches = 0;
+    let mut batch = RecordBatch::default();
+    while clock.elapsed_ms() < end && !monitor.is_cancelled() {
+        assert!(records.next(&mut batch).await.unwrap());
+        batches += 1;
+    }
+    batches
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,7 +190,8 @@ async fn slow_writes_slow_the_scan_down_and_quick_ones_let_it_go_on() {
     let bounds =
         Pace { target: Some(Duration::from_millis(20)), ceiling: Some(Duration::from_millis(200)), ..Pace::default() };
     let mut stage = Stage::with(bounds).await;
-    assert_eq!(stage.batches_in(10).await, 100, "writes take 1 ms");
+    stage.batches_in(20).await;
+    assert_eq!(stage.batches_in(10).await, 100, "writes take 1 ms, and a scan grows from its slow start");
     stage.mean_ms.store(50, Ordering::Relaxed);
     stage.batches_in(20).await;
     let slowly = stage.batches_in(60).await;
@@ -190,6 +203,42 @@ async fn slow_writes_slow_the_scan_down_and_quick_ones_let_it_go_on() {
     stage.batches_in(3).await;
     let hardly = stage.batches_in(60).await;
     assert!((15..40).contains(&hardly), "it all but stops at once, and never wholly: {hardly}");
+}
+
+fn target(millis: u64) -> Pace {
+    Pace { target: Some(Duration::from_millis(millis)), ..Pace::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn beside_others_a_scan_begins_slowly_and_rests_now_and_then() {
+    let mut stage = Stage::beside(50, 10, target(50)).await;
+    let begun = stage.batches_in(2).await;
+    assert!(begun < 8, "a tenth of the time, and a little more: {begun} of 20");
+    stage.batches_in(30).await;
+    let mut second = scan(&stage.paced).await;
+    let Stage { clock, monitor, records, .. } = &mut stage;
+    let (first, second) = tokio::join!(
+        batches_in(60, records.as_mut(), clock, monitor),
+        batches_in(60, second.as_mut(), clock, monitor),
+    );
+    for batches in [first, second] {
+        assert!((550..=580).contains(&batches), "writes take what they took; both rest, six times: {first}, {second}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_writes_a_scan_begins_at_full_speed() {
+    let mut stage = Stage::beside(u64::MAX, 1, target(50)).await;
+    assert_eq!(stage.batches_in(10).await, 100);
+    assert!(stage.paced.waited() < Duration::from_millis(100), "{:?}", stage.paced.waited());
+}
+
+#[tokio::test(start_paused = true)]
+async fn few_writes_that_take_long_are_seen() {
+    let mut stage = Stage::beside(400, 800, target(50)).await;
+    stage.batches_in(60).await;
+    let slowly = stage.batches_in(60).await;
+    assert!(slowly < 60, "a twentieth of the time: {slowly} of 600");
 }
 
 #[tokio::test(start_paused = true)]
