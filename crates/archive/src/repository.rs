@@ -157,7 +157,7 @@ impl Repository {
         Vault::open_or_create(self, name, kind, (identity, None)).await
     }
 
-    /// The same for a source that may have been known by `stand_in` so far, see [`Vault::recognize`].
+    /// The same for a source that the vault may know by `stand_in`, see [`Vault::check_source`].
     pub async fn vault_known_by(
         &self,
         name: &str,

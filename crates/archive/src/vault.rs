@@ -233,7 +233,7 @@ impl Vault {
                 found: format!("{kind} {identity}"),
             });
         }
-        vault.recognize(identity, stand_in).await?;
+        vault.check_source(identity, stand_in).await?;
         Ok(vault)
     }
 
@@ -254,19 +254,24 @@ impl Vault {
         })
     }
 
-    /// As [`Vault::check_source`]; a vault that knows its source by what stood for its identity learns that.
-    pub async fn recognize(&self, identity: &str, stand_in: Option<&str>) -> Result<()> {
-        self.check_source(identity, stand_in).await?;
-        if self.state().await.source().identity == identity {
+    /// Whether what goes by `identity` may be the source: a source that does not show which one it is counts as it.
+    pub async fn may_be_source(&self, identity: &str, stand_in: Option<&str>) -> bool {
+        !matches!(self.check_source(identity, stand_in).await, Err(Error::OtherSource { .. }))
+    }
+
+    /// Records that the source, which the vault knows by `stand_in`, goes by `identity`: to be said where its changes go on from
+    /// those that are held, since another source may have the same stand-in. A vault that knows its source by anything else
+    /// stays as it is.
+    pub async fn identify(&self, identity: &str, stand_in: Option<&str>) -> Result<()> {
+        let is_news = |state: &VaultState| {
+            let known = Some(state.source().identity.as_str());
+            known == stand_in && known != Some(identity)
+        };
+        if !is_news(&*self.state().await) {
             return Ok(());
         }
-        self.commit(|state| {
-            let is_new = Some(state.source().identity.as_str()) == stand_in;
-            Ok(if is_new { vec![Fact::Identified { identity: identity.to_owned() }] } else { Vec::new() })
-        })
-        .await?;
-        // Another process may have been faster, with another source.
-        self.check_source(identity, None).await
+        let fact = Fact::Identified { identity: identity.to_owned() };
+        self.commit(|state| Ok(if is_news(state) { vec![fact.clone()] } else { Vec::new() })).await
     }
 
     async fn create(repository: &Repository, name: &str, kind: &str, identity: &str) -> Result<Vault> {

@@ -85,7 +85,7 @@ impl Installation {
         let vault = self.vault(name).await?;
         let deployment = connect(self.config.source(name)?, self.scratch.clone()).await?;
         let found = deployment.discover().await?;
-        vault.recognize(&found.identity, found.stand_in.as_deref()).await?;
+        vault.check_source(&found.identity, found.stand_in.as_deref()).await?;
         Ok((vault, deployment))
     }
 

@@ -97,7 +97,14 @@ fn a_set_that_was_known_by_its_name_comes_to_be_known_by_its_id() {
         follow_as("backup");
         let found = shop.run(&["doctor", "--json"]).json();
         assert_eq!(verdict(&found, "shop: archive"), ["ok"], "{found}");
+        let at = shop.json(&["timeline", "shop"])["ranges"][0]["to"].as_str().unwrap().to_owned();
+        follow_as("root");
+        shop.json(&["restore", "shop", "--at", &at, "--ns", "shop.orders", "--in-place", "--preview"]);
+        follow_as("backup");
         assert_eq!(identity(), "mongodb rs0", "whoever looks writes nothing");
+        // Nothing was seen before the first change that shows that the history goes on.
+        shop.json(&["capture", "shop", "--until", "now"]);
+        shop.now().await;
         shop.json(&["capture", "shop", "--until", "now"]);
         let id = identity();
         assert!(id.len() == "mongodb ".len() + 24, "{id}");
@@ -111,6 +118,11 @@ fn a_set_that_was_known_by_its_name_comes_to_be_known_by_its_id() {
             assert!(refused.to_string().contains("replSetGetConfig"), "{refused}");
         }
         assert_eq!(identity(), id);
+        // Nor is it taken for another one, which may be written to.
+        let less = uri.replace("backup:", "reader:");
+        let own = shop.run(&["drill", "shop", "--into", &less, "--json"]).expect_code(2).json_error();
+        assert!(own["message"].as_str().unwrap().contains("may be the source itself"), "{own}");
+        assert!(own.to_string().contains("replSetGetConfig"), "{own}");
         assert_eq!(shop.json(&["verify", "shop"])["problems"], serde_json::json!([]));
     });
 }

@@ -25,7 +25,7 @@ use std::time::Duration;
 use backstay_archive::Vault;
 use backstay_ledger::{Fact, Frontier, SegmentInfo, VaultState};
 use backstay_model::{Break, EntryBatch, Interpreter, Protection, Tick, crash_point};
-use backstay_source::{Source, Start, Tail};
+use backstay_source::{Source, Start, Tail, Topology};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::backup::scan_over_gap;
@@ -120,7 +120,10 @@ async fn follow(
     monitor: &Monitor,
     close_gaps: bool,
 ) -> Result<CaptureReport> {
-    let stream = only_stream(source).await?;
+    let topology = source.discover().await?;
+    let stream = stream_of(&topology)?;
+    // What continues what is held is the source that it was captured of, also where that was not to be seen.
+    let mut is_unbroken = true;
     let until = match options.until {
         Until::Now => Some(source.position().await?.committed),
         Until::Tick(tick) => Some(tick),
@@ -142,6 +145,7 @@ async fn follow(
         }
         report.through = frontier.through;
         report.lag_seconds = world.now().saturating_sub(u64::from(frontier.through.seconds()));
+        is_unbroken &= state.open_gap().is_none() && !state.completed_scans().is_empty();
         if close_gaps && state.open_gap().is_some() && !monitor.is_cancelled() {
             match Box::pin(scan_over_gap(vault, source, monitor)).await {
                 // The next capture goes on with the gap; what was committed before it counts.
@@ -166,6 +170,8 @@ async fn follow(
                     monitor,
                     meter: &mut meter,
                     frontier,
+                    found: is_unbroken.then_some(&topology),
+                    has_joined: false,
                     in_flight: JoinSet::new(),
                     parts: Parts::default(),
                     committed: (0, 0),
@@ -231,10 +237,13 @@ fn other_protection(vault: &Vault) -> Error {
 
 /// The one change feed of a source.
 pub(crate) async fn only_stream(source: &dyn Source) -> Result<String> {
-    let topology = source.discover().await?;
-    match <[String; 1]>::try_from(topology.streams) {
-        Ok([stream]) => Ok(stream),
-        Err(streams) => Err(Error::Source(backstay_source::Error::Refused {
+    stream_of(&source.discover().await?)
+}
+
+fn stream_of(topology: &Topology) -> Result<String> {
+    match topology.streams.as_slice() {
+        [stream] => Ok(stream.clone()),
+        streams => Err(Error::Source(backstay_source::Error::Refused {
             what: format!("following {}", topology.product),
             why: format!("it has {} change feeds; this version follows exactly one", streams.len()),
         })),
@@ -281,6 +290,10 @@ struct Follower<'a> {
     meter: &'a mut Meter,
     /// The newest frontier that this follower has committed.
     frontier: Frontier,
+    /// Who the source is, to be recorded when what was read of it goes on from what is held.
+    found: Option<&'a Topology>,
+    /// What was read does.
+    has_joined: bool,
     /// The tail that is being stored.
     in_flight: JoinSet<Result<Stored, backstay_archive::Error>>,
     /// The tails before it that no commit names yet.
@@ -348,6 +361,7 @@ impl Follower<'_> {
                 }
             };
             if next.is_ok() {
+                self.has_joined |= tail.has_joined();
                 if let Some((at, found)) = self.break_in(&batch) {
                     if continues {
                         // Half of a tick is nothing.
@@ -487,6 +501,9 @@ impl Follower<'_> {
             self.frontier = reached;
             self.committed = (self.committed.0 + held.0, self.committed.1 + held.1);
             self.meter.reached(reached.through);
+            if let Some(found) = self.found.take_if(|_| self.has_joined) {
+                self.vault.identify(&found.identity, found.stand_in.as_deref()).await?;
+            }
         }
         Ok(won)
     }

@@ -10,7 +10,7 @@ use backstay_engine::{CaptureOptions, Error, Monitor, Until};
 use backstay_model::{EntryBatch, IdRange, Tick};
 use backstay_sim::toy::{Operation, ToySource};
 use backstay_sim::{Fault, workload::Action};
-use backstay_source::{Namespace, Records, Result as SourceResult, Source, Start, Tail};
+use backstay_source::{Namespace, Records, Result as SourceResult, Source, Start, Tail, Topology};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rig::meddling::Meddling;
@@ -227,6 +227,72 @@ fn what_is_held_is_committed_though_the_feed_falls_silent() {
             held = tokio::time::timeout(Duration::from_secs(60), held) => held.expect("it is committed"),
         }
         rig.check(rig.toy.now()).await;
+    });
+}
+
+/// A source that is known by this, where it shows no more than its stand-in; its tails join the history of before, or do not tell.
+struct Known(ToySource, &'static str, bool);
+
+#[async_trait]
+impl Twist for Known {
+    fn toy(&self) -> &ToySource {
+        &self.0
+    }
+
+    async fn discover(&self) -> SourceResult<Topology> {
+        let found = self.0.discover().await?;
+        Ok(Topology { identity: self.1.to_owned(), stand_in: Some("a name".to_owned()), ..found })
+    }
+
+    async fn tail(&self, start: Start) -> SourceResult<Box<dyn Tail>> {
+        Ok(Box::new(JoinedTail(self.0.tail(start).await?, self.2)))
+    }
+}
+
+struct JoinedTail(Box<dyn Tail>, bool);
+
+#[async_trait]
+impl Tail for JoinedTail {
+    async fn next(&mut self, batch: &mut EntryBatch) -> SourceResult<()> {
+        self.0.next(batch).await
+    }
+
+    fn has_joined(&self) -> bool {
+        self.1
+    }
+}
+
+#[test]
+fn a_name_gives_way_to_an_identity_only_where_the_history_goes_on() {
+    block_on(async {
+        let rig = Rig::with_shop().await;
+        let known = |identity, joins| Twisted(Known(rig.source.clone(), identity, joins));
+        let learned = async || rig.vault().await.state().await.source().identity.clone();
+        rig.backup_from(&known("a name", true)).await.unwrap();
+        rig.append("shop.orders", b"a", "1");
+        rig.capture_from(&known("a name", true)).await.unwrap();
+        assert_eq!(learned().await, "a name");
+        // Another source of that name: what was to come next is not in its history, and a scan is no proof.
+        rig.append("shop.orders", b"a", "2");
+        rig.toy.roll_over(rig.toy.pass(5));
+        rig.append("shop.orders", b"a", "3");
+        assert_eq!(rig.capture_from(&known("another's id", true)).await.unwrap().gaps, 1);
+        assert_eq!(learned().await, "a name");
+        // Or it does not tell.
+        rig.append("shop.orders", b"a", "4");
+        rig.capture_from(&known("another's id", false)).await.unwrap();
+        rig.backup_from(&known("another's id", false)).await.unwrap();
+        assert_eq!(learned().await, "a name");
+        rig.append("shop.orders", b"a", "5");
+        rig.capture_from(&known("an id", true)).await.unwrap();
+        assert_eq!(learned().await, "an id");
+        // And for whoever is known by an id, a name is not enough: it may be the one, and may be another.
+        let vault = rig.vault().await;
+        assert!(vault.check_source("a name", Some("a name")).await.is_err());
+        assert!(vault.may_be_source("a name", Some("a name")).await);
+        assert!(vault.may_be_source("an id", Some("a name")).await);
+        assert!(!vault.may_be_source("another's id", Some("a name")).await);
+        assert!(!vault.may_be_source("another name", None).await);
     });
 }
 

@@ -3,9 +3,14 @@
 
 mod scenario;
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use backstay_engine::{CaptureOptions, Error, Monitor, Scope, Until, capture};
+use backstay_model::{IdRange, Interpreter, Protection, Tick};
 use backstay_mongodb::interpret::tenants::{Origin, Rule};
 use backstay_mongodb::{Feed, MongoDeployment, Options};
+use backstay_source::{Capabilities, Namespace, Position, Records, Result, Source, Start, Tail, Topology};
 use backstay_testkit::{Chance, generate, seed, soak};
 use bson::{Document, doc};
 use scenario::Stage;
@@ -123,6 +128,77 @@ async fn the_views_of_a_dropped_database_stay_gone_when_it_is_made_again() {
         assert!(stage.rewind(moment.at, Scope::default()).await.unwrap().proof.unwrap().equal);
         scenario::assert_same(&scenario::show(&stage.client).await, &moment.content, &moment.label);
     }
+}
+
+/// A source in which a view is made whenever somebody has listed what there is.
+struct Busy(MongoDeployment, mongodb::Client);
+
+#[async_trait]
+impl Source for Busy {
+    fn interpreter(&self) -> Arc<dyn Interpreter> {
+        self.0.interpreter()
+    }
+
+    fn protection(&self) -> Protection {
+        self.0.protection()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    async fn discover(&self) -> Result<Topology> {
+        self.0.discover().await
+    }
+
+    async fn position(&self) -> Result<Position> {
+        self.0.position().await
+    }
+
+    async fn snapshot(&self) -> Result<Tick> {
+        self.0.snapshot().await
+    }
+
+    async fn namespaces(&self) -> Result<Vec<Namespace>> {
+        let found = self.0.namespaces().await;
+        let view = doc! { "create": "second", "viewOn": "orders", "pipeline": [] };
+        self.1.database("shop").run_command(view).await.unwrap();
+        found
+    }
+
+    async fn split(&self, namespace: &Namespace, bytes: u64) -> Result<Vec<IdRange>> {
+        self.0.split(namespace, bytes).await
+    }
+
+    async fn scan(&self, namespace: &Namespace, range: &IdRange, at: Tick) -> Result<Box<dyn Records>> {
+        Source::scan(&self.0, namespace, range, at).await
+    }
+
+    async fn tail(&self, start: Start) -> Result<Box<dyn Tail>> {
+        self.0.tail(start).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_views_of_a_database_that_was_dropped_in_a_gap_stay_gone_though_others_come_while_it_is_scanned() {
+    let Some(mut stage) = Stage::with(&[], streamed()).await else { return };
+    let orders = stage.database("shop").collection::<Document>("orders");
+    orders.insert_one(doc! { "_id": 0 }).await.unwrap();
+    stage.run("shop", doc! { "create": "first", "viewOn": "orders", "pipeline": [] }).await;
+    stage.backup().await;
+    stage.moment("the first life").await;
+    stage.capture().await;
+    stage.run("shop", doc! { "dropDatabase": 1 }).await;
+    orders.insert_one(doc! { "_id": 1 }).await.unwrap();
+    // Other rules are a gap, and a scan.
+    let tenants = vec![Rule { ns: "{id}.nothing".to_owned(), origin: Origin::Capture }];
+    let options = Options { uri: stage.source.uri(), tenants, ..streamed() };
+    stage.from = MongoDeployment::connect(options).await.unwrap();
+    let busy = Busy(stage.from.clone(), stage.client.clone());
+    let options = CaptureOptions { until: Until::Now, ..CaptureOptions::default() };
+    assert_eq!(capture(stage.vault(), &busy, options, &Monitor::default()).await.unwrap().gaps, 1);
+    stage.moment("the second").await;
+    stage.check_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

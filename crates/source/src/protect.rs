@@ -154,6 +154,12 @@ pub trait Tail: Send {
     /// tick comes in as many as it takes ([`EntryBatch::continues`]).
     async fn next(&mut self, batch: &mut EntryBatch) -> Result<()>;
 
+    /// True when what was read is known to go on from where it was to be opened, in the same history. Some tails open only where
+    /// it does, and for some the first changes tell.
+    fn has_joined(&self) -> bool {
+        true
+    }
+
     /// Where to resume when of the last batch only what came before `at` is held, which was read from `before` on.
     fn resume_before(&self, _at: Tick, before: Start) -> Tick {
         before.resume

@@ -68,12 +68,21 @@ pub async fn run(context: &Context, args: &DrillArgs) -> Result<Exit, Failure> {
     let at = moment(&vault, &args.at.time, context).await?;
     let interpreter = installation.interpreter(&vault).await?;
     let target = connect_target(&uri, installation.config.source(&args.source)?).await?;
-    if target.discover().await?.identity == vault.state().await.source().identity {
-        return Err(Failure::usage(format!(
-            "{} is the source itself: a drill needs another deployment",
-            target.location()
-        ))
-        .hint("name a deployment whose content is of no account"));
+    let found = target.discover().await?;
+    match vault.check_source(&found.identity, found.stand_in.as_deref()).await {
+        Err(ArchiveError::OtherSource { .. }) => {}
+        Err(error @ ArchiveError::Unidentified { .. }) => {
+            let why = format!("{} may be the source itself: a drill needs another deployment", target.location());
+            return Err(Failure { message: why, ..Failure::from(error) });
+        }
+        Err(error) => return Err(error.into()),
+        Ok(()) => {
+            return Err(Failure::usage(format!(
+                "{} is the source itself: a drill needs another deployment",
+                target.location()
+            ))
+            .hint("name a deployment whose content is of no account"));
+        }
     }
     if selecting::is_doubtful(&args.selection, &vault)? && vault.coverage().await.contains(at) {
         let snapshot = vault.snapshot(Arc::clone(&interpreter), at).await?;

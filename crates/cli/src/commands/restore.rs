@@ -126,7 +126,7 @@ fn is_refused(report: &RestoreReport, on_conflict: ConflictPolicy) -> bool {
 struct Place {
     vault: Vault,
     in_place: bool,
-    /// True when what is written is the source, in place or not.
+    /// True when what is written is the source, in place or not, or may be it.
     is_source: bool,
     /// The source, in place: it is captured by what the configuration says.
     source: Option<MongoDeployment>,
@@ -149,7 +149,8 @@ impl Place {
             args::Destination::Into(uri) => {
                 let vault = installation.vault(&args.source).await?;
                 let target = connect_target(uri, installation.config.source(&args.source)?).await?;
-                let is_source = target.discover().await?.identity == vault.state().await.source().identity;
+                let found = target.discover().await?;
+                let is_source = vault.may_be_source(&found.identity, found.stand_in.as_deref()).await;
                 Ok(Place { vault, in_place: false, is_source, source: None, target })
             }
         }

@@ -244,7 +244,8 @@ impl DriftJob<'_> {
     }
 
     /// A definition counts as different only when it stood still from `earlier` on, before the source was asked, to `at`,
-    /// after: what changed meanwhile is in the feed.
+    /// after: what changed meanwhile is in the feed. But over a gap, one that begins again and was not there ended in the gap: what
+    /// is in the feed is its next life, and the end goes below that.
     async fn compare_definitions(
         &mut self,
         snapshot: &Snapshot,
@@ -270,6 +271,16 @@ impl DriftJob<'_> {
             if !found.iter().any(|namespace| namespace.incarnation == definition.incarnation) {
                 let id = definition.incarnation.record_id();
                 self.writer.push_absent(Incarnation::SYSTEM, at, Tenant::SYSTEM_NAME, &id);
+                self.differences += 1;
+            }
+        }
+        let began_again = |incarnation: Incarnation| {
+            self.in_gap && self.interpreter.begins_again(incarnation) && !stood_still(incarnation)
+        };
+        for definition in archived.iter().filter(|definition| began_again(definition.incarnation)) {
+            if !found.iter().any(|namespace| namespace.incarnation == definition.incarnation) {
+                let id = definition.incarnation.record_id();
+                self.writer.push_absent(Incarnation::SYSTEM, earlier, Tenant::SYSTEM_NAME, &id);
                 self.differences += 1;
             }
         }

@@ -12,6 +12,10 @@ use backstay_source::{Capabilities, Namespace, Position, Records, Result, Source
 pub trait Twist: Send + Sync {
     fn toy(&self) -> &ToySource;
 
+    async fn discover(&self) -> Result<Topology> {
+        self.toy().discover().await
+    }
+
     async fn scan(&self, namespace: &Namespace, range: &IdRange, at: Tick) -> Result<Box<dyn Records>> {
         Source::scan(self.toy(), namespace, range, at).await
     }
@@ -35,7 +39,7 @@ impl<T: Twist> Source for Twisted<T> {
     }
 
     async fn discover(&self) -> Result<Topology> {
-        self.0.toy().discover().await
+        self.0.discover().await
     }
 
     async fn position(&self) -> Result<Position> {

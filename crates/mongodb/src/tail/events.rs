@@ -63,6 +63,7 @@ pub(crate) struct EventTail {
     from: Tick,
     /// The anchor, until it has shown itself.
     expected: Option<Tick>,
+    has_shown_anchor: bool,
     /// Behind the last reply.
     token: Option<RawDocumentBuf>,
     /// That of the last event.
@@ -105,6 +106,7 @@ impl EventTail {
             held: start.through,
             from,
             expected: anchor.filter(|anchor| *anchor == from),
+            has_shown_anchor: false,
             token: None,
             event: None,
             unread: None,
@@ -146,10 +148,11 @@ impl EventTail {
                 Err(_) if !batch.is_empty() => return Ok(false),
                 Err(error) => return Err(Error::Unshown { after: self.groups.complete(), why: error.to_string() }),
             };
-            if let Some(anchor) = self.expected.take_if(|anchor| *anchor <= event.at)
-                && anchor < event.at
-            {
-                return Err(self.lost(anchor));
+            if let Some(anchor) = self.expected.take_if(|anchor| *anchor <= event.at) {
+                if anchor < event.at {
+                    return Err(self.lost(anchor));
+                }
+                self.has_shown_anchor = true;
             }
             if event.at <= self.held {
                 *taken += 1;
@@ -191,6 +194,10 @@ impl EventTail {
 
 #[async_trait]
 impl Tail for EventTail {
+    fn has_joined(&self) -> bool {
+        self.has_shown_anchor
+    }
+
     fn resume_before(&self, at: Tick, before: Start) -> Tick {
         match anchor_of(before) {
             Some(_) => before.resume,

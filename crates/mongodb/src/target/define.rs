@@ -21,9 +21,13 @@ use crate::interpret::raw::{self, Element, kind, malformed};
 const WIDE: i64 = 1 << 49;
 /// The first version of the server whose `collMod` changes a cap.
 const CHANGES_CAPS: i32 = 6;
-/// What the server says of an index that it does not build beside those that are there: too many of them, or of a kind of
-/// which there is but one; the same by another name; another by the same name.
-const NOT_BESIDE: [i32; 3] = [67, 85, 86];
+/// What the server says of an index that it does not build beside those that are there: the same by another name; another by
+/// the same name.
+const NOT_BESIDE: [i32; 2] = [85, 86];
+/// `CannotCreateIndex`: too many of them, or of a kind of which there is but one; and of one that it does not build at all.
+const NOT_BUILT: i32 = 67;
+/// The index of the ids, which every collection has.
+pub(super) const ID_INDEX: &str = "_id_";
 
 impl Connection {
     /// Creates the namespace `name`; the definition's secondary indexes are left for later.
@@ -101,17 +105,24 @@ impl Connection {
         }
         // An index of a collection with a collation that names none has none; a command that names none inherits it.
         let collated = fields(part(definition, b"options")?)?.contains_key(&b"collation"[..]);
-        let Some(_) = self.try_build(name, &missing, collated).await? else { return Ok(()) };
+        let beside = there.iter().any(|index| *index != ID_INDEX);
+        let Some(_) = self.try_build(name, &missing, collated, beside).await? else { return Ok(()) };
         for one in missing.chunks(1) {
-            if let Some(why) = self.try_build(name, one, collated).await? {
+            if let Some(why) = self.try_build(name, one, collated, beside).await? {
                 tracing::warn!("not built on {name}: {why}");
             }
         }
         Ok(())
     }
 
-    /// Builds indexes, all of them or none. Returns why not, when it is for those that are there.
-    async fn try_build(&self, name: &str, wanted: &[(String, &[u8])], collated: bool) -> Result<Option<String>> {
+    /// Builds indexes, all of them or none. Returns why not, when it is for those that are there, `beside` that of the ids.
+    async fn try_build(
+        &self,
+        name: &str,
+        wanted: &[(String, &[u8])],
+        collated: bool,
+        beside: bool,
+    ) -> Result<Option<String>> {
         let (database, collection) = cut(name)?;
         let head = doc! { "createIndexes": collection, "writeConcern": { "w": "majority" } };
         let command = Command::new(&head)?.array("indexes", |out| {
@@ -138,7 +149,9 @@ impl Connection {
         let what = format!("building the indexes {} of {name}", names.join(", "));
         let reply = self.client.database(database).run_raw_command(command.finish()?).await;
         match reply {
-            Err(error) if code(&error).is_some_and(|code| NOT_BESIDE.contains(&code)) => {
+            Err(error)
+                if code(&error).is_some_and(|code| NOT_BESIDE.contains(&code) || (beside && code == NOT_BUILT)) =>
+            {
                 Ok(Some(format!("{}: {}", names.join(", "), words(&error))))
             }
             reply => acknowledged(reply, &what).map(|()| None),

@@ -110,11 +110,15 @@ impl About<'_> {
         }
         for (id, image) in found.iter() {
             let Keys::Told(values) = keys(&unique.paths, unique.sparse, image) else { continue };
+            let others = question.claims.iter().copied();
+            let others = others.filter(|place| self.claims.get(*place).is_some_and(|claim| claim.id != id));
+            let others: Vec<usize> = if collated { others.collect() } else { Vec::new() };
             let mut places: Vec<usize> = Vec::new();
             for value in &values {
                 match collated {
                     false => places.extend(by_value.get(value.as_slice()).into_iter().flatten()),
-                    true => places.extend(self.trial.equal(unique, value, self.claims, &question.claims).await?),
+                    true if others.is_empty() => {}
+                    true => places.extend(self.trial.equal(unique, value, self.claims, &others).await?),
                 }
             }
             places.retain(|place| self.claims.get(*place).is_some_and(|claim| claim.id != id));

@@ -16,7 +16,7 @@ use bson::{Document, RawDocument, doc};
 use super::shapes::{fits_plane, number};
 use crate::catalog::Listed;
 use crate::interpret::raw::{self, Element, kind};
-use crate::target::define::{fields, indexes, part, same};
+use crate::target::define::{ID_INDEX, fields, indexes, part, same};
 use crate::target::keys::{Keys, Path, counts_members, keys, path};
 
 /// Whether an index can hold a record.
@@ -69,8 +69,6 @@ impl Unique {
         }
     }
 }
-
-pub(super) const ID_INDEX: &str = "_id_";
 
 /// The languages of text indexes of the third version, after the manual's page “Text Search Languages”.
 const LANGUAGES: &str = "^(none|da|dan|danish|nl|nld|dut|dutch|en|eng|english|fi|fin|finnish|fr|fra|fre|french|de|deu|ger|\
