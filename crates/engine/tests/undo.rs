@@ -19,24 +19,7 @@ use futures::FutureExt;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rig::meddling::Meddling;
-use rig::{Rig, block_on, cases, everything, now, tenant};
-
-/// A shop after good changes, an instant, and bad ones.
-async fn damaged() -> (Rig, Tick) {
-    let rig = Rig::with_shop().await;
-    rig.backup().await;
-    rig.append("shop.orders", b"a", "1");
-    let at = rig.toy.now();
-    for id in [b"a", b"b", b"d"] {
-        rig.append("shop.orders", id, "2");
-    }
-    rig.delete("shop.orders", b"c");
-    rig.delete("shop.users", b"d");
-    rig.put("shop.orders", b"new-a", "acme", "blue");
-    rig.put("shop.orders", b"new-b", "bolt", "blue");
-    rig.give("shop.orders", b"e", "bolt");
-    (rig, at)
-}
+use rig::{Rig, block_on, cases, damaged, everything, now, tenant};
 
 /// The restore that was not taken back yet; the toy's clock does not tell which came last.
 async fn last_run(rig: &Rig) -> Run {

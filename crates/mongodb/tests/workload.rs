@@ -147,6 +147,10 @@ async fn records_folded_from_the_oplog_are_the_servers_records() {
         next += 3;
         client.database("b").collection::<Document>("x").insert_many(many).await.unwrap();
     }
+    // One for certain: a seed may move none.
+    let moving = client.database("a").collection::<Document>("x");
+    moving.insert_one(doc! { "_id": "moves", "tenant": "t1" }).await.unwrap();
+    moving.update_one(doc! { "_id": "moves" }, doc! { "$set": { "tenant": "t2" } }).await.unwrap();
 
     let rules = Rules::compile([
         Rule { ns: "a.*".into(), origin: Origin::Field("tenant".into()) },
