@@ -11,7 +11,6 @@ use backstay_engine::{
     ConflictPolicy, Destination, Error, Monitor, RestoreRequest, Result, Run, RunState, Scope, UndoReport, UndoRequest,
     runs,
 };
-use backstay_model::Tick;
 use backstay_sim::toy::{Record, Toy, ToyFault, ToyInterpreter, ToySource};
 use backstay_sim::workload;
 use backstay_source::{Source, Target};
