@@ -196,3 +196,10 @@ pub async fn server_with(cache_gb: f32, oplog_mb: u32) -> Result<ReplicaSet> {
     let options = backstay_testkit::Options { cache_gb, oplog_mb: Some(oplog_mb), ..Default::default() };
     ReplicaSet::start(options).await
 }
+
+/// From now on the server keeps old versions of records for so many seconds; by default 300.
+pub async fn keep_history(client: &Client, seconds: i32) -> Result<()> {
+    let parameter = doc! { "setParameter": 1, "minSnapshotHistoryWindowInSeconds": seconds };
+    client.database("admin").run_command(parameter).await?;
+    Ok(())
+}

@@ -254,11 +254,6 @@ impl Vault {
         })
     }
 
-    /// Whether what goes by `identity` may be the source: a source that does not show which one it is counts as it.
-    pub async fn may_be_source(&self, identity: &str, stand_in: Option<&str>) -> bool {
-        !matches!(self.check_source(identity, stand_in).await, Err(Error::OtherSource { .. }))
-    }
-
     /// Records that the source, which the vault knows by `stand_in`, goes by `identity`: to be said where its changes go on from
     /// those that are held, since another source may have the same stand-in. A vault that knows its source by anything else
     /// stays as it is.

@@ -16,7 +16,6 @@ mod get;
 mod init;
 mod key;
 mod ls;
-mod refused;
 mod repo;
 mod restore;
 mod restores;

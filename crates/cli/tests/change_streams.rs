@@ -123,6 +123,13 @@ fn a_set_that_was_known_by_its_name_comes_to_be_known_by_its_id() {
         let own = shop.run(&["drill", "shop", "--into", &less, "--json"]).expect_code(2).json_error();
         assert!(own["message"].as_str().unwrap().contains("may be the source itself"), "{own}");
         assert!(own.to_string().contains("replSetGetConfig"), "{own}");
+        let roles = ["readWriteAnyDatabase", "backup", "restore"];
+        let writer = doc! { "createUser": "writer", "pwd": "secret", "roles": roles.to_vec() };
+        shop.client.database("admin").run_command(writer).await.unwrap();
+        let less = uri.replace("backup:", "writer:");
+        let own = shop.run(&["restore", "shop", "--at", &at, "--into", &less, "--yes", "--json"]);
+        let own = own.expect_code(2).json_error();
+        assert!(own["message"].as_str().unwrap().contains("may be the source itself"), "{own}");
         assert_eq!(shop.json(&["verify", "shop"])["problems"], serde_json::json!([]));
     });
 }

@@ -40,7 +40,7 @@ pub use pace::{ClosedFor, Pace, Paced};
 pub use proof::{Proof, ProofScope};
 pub use restore::{
     ConflictPolicy, Destination, NamespacePlan, Plan, Refusal, RefusalKind, RefusedRecord, Rename, Renaming,
-    RestoreReport, RestoreRequest, WrongNames, restore,
+    RestoreReport, RestoreRequest, WrongNames, is_refused, restore,
 };
 pub use scope::{NamePattern, Scope};
 pub use undo::{UndoConflict, UndoReport, UndoRequest, undo};

@@ -15,6 +15,7 @@
 //! Where others write and wait for it, a scan rests for half a second in ten, so that what writes take without it stays known.
 
 mod share;
+mod writes;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,15 +28,13 @@ use backstay_source::{
 };
 
 use self::share::Share;
+use self::writes::{Readings, Writes};
 use crate::Monitor;
 
 /// How often the source is asked how long its writes take.
 const LOOK_MS: u64 = 250;
 /// How long nothing is read after a look that found the ceiling exceeded.
 const CEILING_PAUSE: Duration = Duration::from_secs(1);
-/// So many writes tell how long they take. With fewer in [`NOBODY_MS`] there is nobody to be kind to.
-const FEW_WRITES: u64 = 5;
-const NOBODY_MS: u64 = 2000;
 /// In quiet, this long without any write shows that nobody is there.
 const SILENCE_MS: u64 = 50;
 /// How often a scan rests where it matters, and how long until the first half of a rest is over: what was asked for
@@ -71,6 +70,7 @@ pub struct Paced {
 /// What all scans of a source share.
 struct Governor {
     source: Arc<dyn Source>,
+    writes: Readings,
     pace: Pace,
     monitor: Monitor,
     world: Arc<dyn World>,
@@ -85,22 +85,8 @@ struct State {
     /// Somebody measures how long writes take in quiet: nobody reads.
     rests: bool,
     next_rest_ms: u64,
-    /// When the source was last asked, if ever.
-    looked_ms: Option<u64>,
-    /// The reading that the next one is compared with, and when it was taken.
-    last: Option<(u64, WriteLatency)>,
     /// Until when the bytes that were read should have taken.
     paid_until_ms: f64,
-}
-
-/// What is known of the writes since a reading.
-enum Writes {
-    /// How long they took on average.
-    Took(Duration),
-    /// Too few have ended to tell; how many, and in how many milliseconds.
-    Few(u64, u64),
-    /// Next to nobody writes, or it cannot be known.
-    Nobody,
 }
 
 /// Ends a rest, however it ends.
@@ -121,11 +107,10 @@ impl Paced {
             has_begun: false,
             rests: false,
             next_rest_ms: now + REST_EVERY_MS,
-            looked_ms: None,
-            last: None,
             paid_until_ms: now as f64,
         };
         let governor = Governor {
+            writes: Readings::new(&source, world),
             source,
             pace,
             monitor: monitor.clone(),
@@ -139,11 +124,6 @@ impl Paced {
     /// How long its scans have waited so far.
     pub fn waited(&self) -> Duration {
         Duration::from_millis(self.governor.waited_ms.load(Ordering::Relaxed))
-    }
-
-    async fn begin(&self) {
-        self.governor.wait_for_open_hours().await;
-        self.governor.begin().await;
     }
 
     fn paced(&self, records: Box<dyn Records>) -> Box<dyn Records> {
@@ -175,23 +155,19 @@ impl Governor {
         }
     }
 
-    /// Before a scan. When nothing was read for a while, how long writes took is what they take in quiet.
+    /// Waits until a scan may begin. When nothing was read for a while, how long writes took is what they take in quiet.
     async fn begin(&self) {
+        self.wait_for_open_hours().await;
         if !self.is_wanted() {
             return;
         }
         self.wait_until(0).await;
-        let now = self.world.elapsed_ms();
-        let is_anew = {
-            let mut state = self.state();
-            let has_begun = std::mem::replace(&mut state.has_begun, true);
-            !has_begun || state.looked_ms.is_some_and(|looked| now.saturating_sub(looked) > REST_EVERY_MS)
-        };
-        if !is_anew {
+        let has_begun = std::mem::replace(&mut self.state().has_begun, true);
+        if has_begun && !self.writes.are_older_than(REST_EVERY_MS) {
             return self.look().await;
         }
         loop {
-            match self.writes_since_last().await {
+            match self.writes.since_last().await {
                 Writes::Took(mean) => return self.state().share.start(mean),
                 Writes::Nobody => return,
                 Writes::Few(0, passed) if passed >= SILENCE_MS => return,
@@ -216,13 +192,13 @@ impl Governor {
     async fn rest(&self) {
         let _rest = Rest(self);
         self.pause(HALF_REST).await;
-        self.read_anew().await;
+        self.writes.begin_anew().await;
         self.pause(HALF_REST).await;
-        if let Writes::Took(mean) = self.writes_since_last().await {
+        if let Writes::Took(mean) = self.writes.since_last().await {
             self.state().share.rested(mean);
         }
         // What came of the end of the rest is no reading of a busy time.
-        self.read_anew().await;
+        self.writes.begin_anew().await;
     }
 
     async fn wait_for_open_hours(&self) {
@@ -261,16 +237,10 @@ impl Governor {
 
     /// Asks how long writes take, when it is time to.
     async fn look(&self) {
-        let now = self.world.elapsed_ms();
-        {
-            let mut state = self.state();
-            let is_early = state.looked_ms.is_some_and(|looked| now.saturating_sub(looked) < LOOK_MS);
-            if is_early || state.rests || !self.is_wanted() {
-                return;
-            }
-            state.looked_ms = Some(now);
+        if !self.is_wanted() || self.rests() || !self.writes.is_due_after(LOOK_MS) {
+            return;
         }
-        let mean = match self.writes_since_last().await {
+        let mean = match self.writes.since_last().await {
             Writes::Took(mean) => Some(mean),
             Writes::Nobody => None,
             Writes::Few(..) => return,
@@ -284,45 +254,6 @@ impl Governor {
     /// True when it matters how long writes take.
     fn is_wanted(&self) -> bool {
         self.pace.target.is_some() || self.pace.ceiling.is_some()
-    }
-
-    /// Takes the reading that the next one is compared with.
-    async fn read_anew(&self) {
-        let latency = self.read().await;
-        let now = self.world.elapsed_ms();
-        self.state().last = latency.map(|latency| (now, latency));
-    }
-
-    async fn writes_since_last(&self) -> Writes {
-        let Some(latency) = self.read().await else { return Writes::Nobody };
-        let now = self.world.elapsed_ms();
-        let mut state = self.state();
-        state.looked_ms = Some(now);
-        let Some((taken, last)) = state.last else {
-            state.last = Some((now, latency));
-            return Writes::Few(0, 0);
-        };
-        let writes = latency.writes.saturating_sub(last.writes);
-        let passed = now.saturating_sub(taken);
-        // Writes that nobody has ended yet may be the slowest of all.
-        if writes < FEW_WRITES && passed < NOBODY_MS {
-            return Writes::Few(writes, passed);
-        }
-        state.last = Some((now, latency));
-        if writes < FEW_WRITES {
-            return Writes::Nobody;
-        }
-        Writes::Took(Duration::from_micros(latency.micros.saturating_sub(last.micros) / writes))
-    }
-
-    async fn read(&self) -> Option<WriteLatency> {
-        match self.source.write_latency().await {
-            Ok(latency) => latency,
-            Err(error) => {
-                tracing::debug!(%error, "how long writes take is not known");
-                None
-            }
-        }
     }
 
     fn rests(&self) -> bool {
@@ -374,8 +305,8 @@ impl Source for Paced {
 
     async fn discover(&self) -> Result<Topology> {
         let topology = self.governor.source.discover().await;
-        if self.governor.is_wanted() && self.governor.state().last.is_none() {
-            self.governor.read_anew().await;
+        if self.governor.is_wanted() && self.governor.writes.is_empty() {
+            self.governor.writes.begin_anew().await;
         }
         topology
     }
@@ -401,12 +332,12 @@ impl Source for Paced {
     }
 
     async fn scan(&self, namespace: &Namespace, range: &IdRange, at: Tick) -> Result<Box<dyn Records>> {
-        self.begin().await;
+        self.governor.begin().await;
         Ok(self.paced(self.governor.source.scan(namespace, range, at).await?))
     }
 
     async fn scan_unordered(&self, namespace: &Namespace, at: Tick) -> Result<Box<dyn Records>> {
-        self.begin().await;
+        self.governor.begin().await;
         Ok(self.paced(self.governor.source.scan_unordered(namespace, at).await?))
     }
 

@@ -48,7 +48,7 @@ use foresee::Looked;
 pub use names::{Rename, Renaming, WrongNames};
 pub use plan::{NamespacePlan, Plan, RestoreReport};
 pub(crate) use refusal::sentences;
-pub use refusal::{Refusal, RefusalKind, RefusedRecord};
+pub use refusal::{Refusal, RefusalKind, RefusedRecord, is_refused};
 use writer::Writer;
 
 /// Where the state is brought back to.

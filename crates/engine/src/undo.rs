@@ -33,7 +33,7 @@ use backstay_source::{Namespace, Source, Target};
 
 use crate::journal::{Outcome, Run, RunNamespace, RunState, runs_of};
 use crate::restore::ahead::look;
-use crate::restore::{catch_up, is_unbroken};
+use crate::restore::{catch_up, is_refused, is_unbroken};
 use crate::{ConflictPolicy, Error, Monitor, Plan, Proof, ProofScope, Refusal, Result, Scope};
 
 /// How many conflicts are named.
@@ -143,8 +143,7 @@ pub async fn undo(
             why: first.why.clone(),
         });
     }
-    let skips = request.on_conflict == ConflictPolicy::Skip;
-    if job.report.refusals.iter().any(|found| found.stops(skips)) {
+    if is_refused(&job.report.refusals, request.on_conflict) {
         return Err(Error::Refused { refusals: job.report.refusals, elsewhere: false });
     }
     let refusals = std::mem::take(&mut job.report.refusals);

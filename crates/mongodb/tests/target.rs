@@ -342,6 +342,30 @@ async fn a_definition_is_made_again_with_its_indexes() -> Result<()> {
     Ok(())
 }
 
+/// Two ways to be in the way: another name for the same, and what there is but one of.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_cannot_be_beside_those_of_today_is_left_out_and_named() -> Result<()> {
+    let Some(Stage { _set, client, deployment }) = stage().await? else { return Ok(()) };
+    let shop = client.database("shop");
+    let index = |name: &str, key: Document| doc! { "name": name, "key": key };
+    let then = vec![index("a", doc! { "a": 1 }), index("t", doc! { "then": "text" }), index("b", doc! { "b": 1 })];
+    shop.run_command(doc! { "createIndexes": "orders", "indexes": then }).await?;
+    let found = Source::namespaces(&deployment).await?;
+    let definition = &found.iter().find(|found| found.name == "shop.orders").unwrap().definition;
+    shop.run_command(doc! { "dropIndexes": "orders", "index": "*" }).await?;
+    let today = vec![index("other", doc! { "a": 1 }), index("now", doc! { "now": "text" })];
+    shop.run_command(doc! { "createIndexes": "orders", "indexes": today }).await?;
+    deployment.build_indexes("shop.orders", definition).await?;
+    let mut names = shop.collection::<Document>("orders").list_index_names().await?;
+    names.sort();
+    assert_eq!(names, ["_id_", "b", "now", "other"]);
+    let differences = deployment.definition_differences("shop.orders", definition).await?;
+    let called = "the index a is called other";
+    let in_its_place = "the index t is missing, and now is in its place";
+    assert_eq!(differences, [called, in_its_place, "the index now was added"]);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn views_are_made_changed_and_removed_by_their_records() -> Result<()> {
     let Some(Stage { _set, client, deployment }) = stage().await? else { return Ok(()) };

@@ -29,6 +29,7 @@ use crate::failure::{Exit, Failure};
 use crate::installation::{Installation, connect_target};
 use crate::output::{count, duration, plain};
 use crate::selecting;
+use crate::standing::Standing;
 use crate::time::{rfc3339, show};
 
 /// How the names of all drills' databases begin.
@@ -69,19 +70,15 @@ pub async fn run(context: &Context, args: &DrillArgs) -> Result<Exit, Failure> {
     let interpreter = installation.interpreter(&vault).await?;
     let target = connect_target(&uri, installation.config.source(&args.source)?).await?;
     let found = target.discover().await?;
-    match vault.check_source(&found.identity, found.stand_in.as_deref()).await {
-        Err(ArchiveError::OtherSource { .. }) => {}
-        Err(error @ ArchiveError::Unidentified { .. }) => {
+    match Standing::of(&vault, &found).await? {
+        Standing::Other => {}
+        Standing::Unknown(error) => {
             let why = format!("{} may be the source itself: a drill needs another deployment", target.location());
             return Err(Failure { message: why, ..Failure::from(error) });
         }
-        Err(error) => return Err(error.into()),
-        Ok(()) => {
-            return Err(Failure::usage(format!(
-                "{} is the source itself: a drill needs another deployment",
-                target.location()
-            ))
-            .hint("name a deployment whose content is of no account"));
+        Standing::Source => {
+            let why = format!("{} is the source itself: a drill needs another deployment", target.location());
+            return Err(Failure::usage(why).hint("name a deployment whose content is of no account"));
         }
     }
     if selecting::is_doubtful(&args.selection, &vault)? && vault.coverage().await.contains(at) {

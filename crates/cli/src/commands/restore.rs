@@ -13,7 +13,9 @@ mod report;
 use std::sync::Arc;
 
 use backstay_archive::Vault;
-use backstay_engine::{ConflictPolicy, Destination, Error, ProofScope, RestoreReport, RestoreRequest, restore};
+use backstay_engine::{
+    ConflictPolicy, Destination, Error, ProofScope, RestoreReport, RestoreRequest, is_refused, restore,
+};
 use backstay_model::Tick;
 use backstay_mongodb::MongoDeployment;
 use backstay_source::{Source, Target};
@@ -23,6 +25,7 @@ use crate::args::{self, RestoreArgs};
 use crate::confirm::Danger;
 use crate::failure::{Exit, Failure};
 use crate::installation::{Installation, connect_target};
+use crate::standing::Standing;
 use crate::time::{Moment, TimeSpec, show};
 use crate::{protected, selecting};
 
@@ -61,14 +64,14 @@ pub async fn run(context: &Context, args: &RestoreArgs) -> Result<Exit, Failure>
     if args.preview {
         let report = place.run(context, args, &request, &installation).await?;
         report::print(context, args, &report, &place.location())?;
-        return Ok(if is_refused(&report, request.on_conflict) { Exit::CheckFailed } else { Exit::Done });
+        return Ok(if is_refused(&report.refusals, request.on_conflict) { Exit::CheckFailed } else { Exit::Done });
     }
     if !args.yes {
         let preview = RestoreRequest { preview: true, ..request.clone() };
         if context.is_interactive() {
             let report = place.run(context, args, &preview, &installation).await?;
             report::print_plan(context, args, &report, &place.location())?;
-            if is_refused(&report, request.on_conflict) {
+            if is_refused(&report.refusals, request.on_conflict) {
                 return Ok(Exit::CheckFailed);
             }
             if report.plan.writes() == 0 {
@@ -117,17 +120,12 @@ pub async fn moment(vault: &Vault, time: &TimeSpec, context: &Context) -> Result
     }
 }
 
-/// True when the restore that was previewed would end before its first write.
-fn is_refused(report: &RestoreReport, on_conflict: ConflictPolicy) -> bool {
-    report.refusals.iter().any(|refusal| refusal.stops(on_conflict == ConflictPolicy::Skip))
-}
-
 /// Where data comes from and goes to.
 struct Place {
     vault: Vault,
     in_place: bool,
     /// True when what is written is the source, in place or not, or may be it.
-    is_source: bool,
+    standing: Standing,
     /// The source, in place: it is captured by what the configuration says.
     source: Option<MongoDeployment>,
     /// The deployment that is written; the source itself in place. Whose its records are is decided by the rules as of
@@ -144,14 +142,14 @@ impl Place {
         match destination {
             args::Destination::InPlace => {
                 let (vault, target) = installation.live(&args.source).await?;
-                Ok(Place { vault, in_place: true, is_source: true, source: Some(target.clone()), target })
+                Ok(Place { vault, in_place: true, standing: Standing::Source, source: Some(target.clone()), target })
             }
             args::Destination::Into(uri) => {
                 let vault = installation.vault(&args.source).await?;
                 let target = connect_target(uri, installation.config.source(&args.source)?).await?;
                 let found = target.discover().await?;
-                let is_source = vault.may_be_source(&found.identity, found.stand_in.as_deref()).await;
-                Ok(Place { vault, in_place: false, is_source, source: None, target })
+                let standing = Standing::of(&vault, &found).await?;
+                Ok(Place { vault, in_place: false, standing, source: None, target })
             }
         }
     }
@@ -164,7 +162,7 @@ impl Place {
         if self.in_place {
             return Destination::InPlace;
         }
-        let names = names::Names { renames: args.target.renames.clone(), is_source: self.is_source };
+        let names = names::Names { renames: args.target.renames.clone(), target: names::Target::from(&self.standing) };
         Destination::Into { rename: Arc::new(names) }
     }
 

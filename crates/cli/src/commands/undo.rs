@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
-use backstay_engine::{ConflictPolicy, Plan, Proof, Refusal, Run, UndoConflict, UndoReport, UndoRequest, undo};
+use backstay_engine::{
+    ConflictPolicy, Plan, Proof, Refusal, Run, UndoConflict, UndoReport, UndoRequest, is_refused, undo,
+};
 use backstay_mongodb::MongoDeployment;
 use backstay_source::{Source, Target};
 use serde::Serialize;
 
-use super::{Context, refused, restores};
+use super::{Context, restores};
 use crate::args::{SelectionArgs, UndoArgs};
 use crate::confirm::Danger;
 use crate::failure::{Exit, Failure};
 use crate::installation::{Installation, connect_target};
 use crate::output::{count, duration, plain};
-use crate::selecting;
+use crate::{refused, selecting};
 
 /// How the journal names a restore into the source itself.
 const IN_PLACE: &str = "in-place";
@@ -78,14 +80,14 @@ async fn take_back(context: &Context, args: &UndoArgs, installation: &Installati
     if args.preview {
         let report = place.undo(context, installation, &request).await?;
         print(context, &request, &place, &report)?;
-        return Ok(if is_refused(&report, &request) { Exit::CheckFailed } else { Exit::Done });
+        return Ok(if is_refused(&report.refusals, request.on_conflict) { Exit::CheckFailed } else { Exit::Done });
     }
     if !args.yes {
         if context.is_interactive() {
             let preview = UndoRequest { preview: true, ..request.clone() };
             let report = place.undo(context, installation, &preview).await?;
             print(context, &request, &place, &report)?;
-            if is_refused(&report, &request) {
+            if is_refused(&report.refusals, request.on_conflict) {
                 return Ok(Exit::CheckFailed);
             }
             if report.already.is_some() || report.plan.writes() == 0 && report.dropped.is_empty() {
@@ -103,11 +105,6 @@ async fn take_back(context: &Context, args: &UndoArgs, installation: &Installati
         _ if !report.left.is_empty() => Ok(Exit::PartlyUnread),
         _ => Ok(Exit::Done),
     }
-}
-
-/// True when the undo that was previewed would end before its first write.
-fn is_refused(report: &UndoReport, request: &UndoRequest) -> bool {
-    report.refusals.iter().any(|refusal| refusal.stops(request.on_conflict == ConflictPolicy::Skip))
 }
 
 /// Where the restore had gone.

@@ -12,11 +12,12 @@
 //! | anything else | 1 |
 
 use backstay_archive::{Duty, utc};
-use backstay_engine::{Refusal, RefusalKind};
+use backstay_engine::Refusal;
 use backstay_model::Tick;
 
 use super::{Exit, Failure};
 use crate::config::redact;
+use crate::refused::ways_out;
 use crate::time::rfc3339;
 
 impl From<backstay_engine::Error> for Failure {
@@ -74,20 +75,8 @@ fn refused(refusals: &[Refusal], elsewhere: bool) -> String {
         refusals.iter().filter(|found| found.blocks).map(|found| found.removal.as_str()).collect();
     removals.retain(|removal| !removal.is_empty());
     removals.dedup();
-    let mut offers = Vec::new();
-    if elsewhere {
-        offers.push("restore it under another name, with --into and --rename".to_owned());
-    }
-    if refusals.iter().any(|found| found.kind == RefusalKind::Occupied) {
-        offers.push("drop or rename what stands there".to_owned());
-    }
-    if refusals.iter().all(|found| !found.stops(true)) {
-        offers.push("leave such records out with --on-conflict skip".to_owned());
-    }
-    if !removals.is_empty() {
-        offers.push(format!("take away first what refuses it ({})", removals.join("; ")));
-    }
-    format!("--preview names records; then {}", offers.join(", or "))
+    let removal = (!removals.is_empty()).then(|| format!("take away first what refuses it ({})", removals.join("; ")));
+    format!("--preview names records; then {}", ways_out(refusals, elsewhere, removal))
 }
 
 impl From<backstay_archive::Error> for Failure {

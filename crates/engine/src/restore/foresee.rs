@@ -18,12 +18,12 @@ use backstay_model::{NamespaceKind, RecordBatch, Tick};
 use backstay_source::{RefusalKind, Trial};
 
 use crate::proof::LiveScope;
-use crate::restore::refusal::Refusal;
+use crate::restore::refusal::{Refusal, is_refused};
 use crate::restore::rewind::{Wanted, wanted_image};
 use crate::restore::room::{Growth, Shortage};
 use crate::restore::trying::{Becomes, Course, Trying};
 use crate::restore::writer::OwnedWrite;
-use crate::restore::{ConflictPolicy, Job, Plan};
+use crate::restore::{Job, Plan};
 use crate::{Error, Result};
 
 /// What is foreseen of the writes of one namespace.
@@ -192,10 +192,7 @@ impl Job<'_> {
                 tracing::warn!("{}", found.sentence());
             }
         }
-        let skips = self.request.on_conflict == ConflictPolicy::Skip;
-        let mut refusals = self.report.refusals.iter();
-        // Where something else stands there is nothing to leave out.
-        if !self.request.preview && refusals.any(|found| found.stops(skips)) {
+        if !self.request.preview && is_refused(&self.report.refusals, self.request.on_conflict) {
             let refusals = std::mem::take(&mut self.report.refusals);
             return Err(Error::Refused { refusals, elsewhere: true });
         }

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 pub use backstay_source::RefusalKind;
 use serde::{Serialize, Serializer};
 
+use super::ConflictPolicy;
+
 /// A record that would be refused.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct RefusedRecord {
@@ -68,6 +70,11 @@ impl Refusal {
             .collect();
         format!("{namespace}: {rule} {verb} {more}{} {records}, such as {}", self.count, named.join(", "))
     }
+}
+
+/// True when one of them stops a restore or an undo that deals with conflicts by `policy`.
+pub fn is_refused(refusals: &[Refusal], policy: ConflictPolicy) -> bool {
+    refusals.iter().any(|refusal| refusal.stops(policy == ConflictPolicy::Skip))
 }
 
 /// All of them by namespace, for an error.

@@ -7,6 +7,7 @@ use backstay_engine::{Renaming, RunNamespace, WrongNames};
 
 use crate::args::{Rename, own_name, refusal};
 use crate::selecting;
+use crate::standing::Standing;
 
 /// What to do instead of writing over the live data by the way.
 const LIVE: &str = "give everything another name with --rename, or rewind the live data with --in-place instead of --into, \
@@ -16,8 +17,29 @@ const LIVE: &str = "give everything another name with --rename, or rewind the li
 pub struct Names {
     /// The first that is about a namespace counts.
     pub renames: Vec<Rename>,
-    /// True when the target is the source: what keeps its name would be written over the live data.
-    pub is_source: bool,
+    /// Whose data stands there: what keeps its name would be written over the source's.
+    pub target: Target,
+}
+
+/// Whose data stands where a restore goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// Another deployment's.
+    Other,
+    /// The source's.
+    Source,
+    /// The source's, for all that can be seen.
+    MaybeSource,
+}
+
+impl From<&Standing> for Target {
+    fn from(standing: &Standing) -> Target {
+        match standing {
+            Standing::Other => Target::Other,
+            Standing::Source => Target::Source,
+            Standing::Unknown(_) => Target::MaybeSource,
+        }
+    }
 }
 
 impl Renaming for Names {
@@ -48,10 +70,15 @@ impl Renaming for Names {
                 });
             }
         }
-        match names.iter().find(|name| name.target == name.namespace).filter(|_| self.is_source) {
+        let is = match self.target {
+            Target::Other => return Ok(()),
+            Target::Source => "is the source itself",
+            Target::MaybeSource => "may be the source itself, whose name it has",
+        };
+        match names.iter().find(|name| name.target == name.namespace) {
             None => Ok(()),
             Some(live) => Err(WrongNames {
-                why: format!("the target is the source itself: {} would be written over the live data", live.target),
+                why: format!("the target {is}: {} would be written over the live data", live.target),
                 instead: LIVE.to_owned(),
             }),
         }
@@ -73,9 +100,9 @@ mod tests {
 
     use super::*;
 
-    fn check(renames: &[&str], names: &[&str], is_source: bool) -> Result<Vec<String>, WrongNames> {
+    fn check(renames: &[&str], names: &[&str], target: Target) -> Result<Vec<String>, WrongNames> {
         let renames = renames.iter().map(|text| text.parse().unwrap()).collect();
-        let own = Names { renames, is_source };
+        let own = Names { renames, target };
         let named =
             |name: &&str| RunNamespace { namespace: (*name).to_owned(), target: own.rename(name), create: true };
         let names: Vec<RunNamespace> = names.iter().map(named).collect();
@@ -85,34 +112,39 @@ mod tests {
     #[test]
     fn a_rename_that_renames_nothing_is_refused_with_what_is_like_it() {
         let names = ["shop.orders", "shop.system.buckets.ts"];
-        assert_eq!(check(&["shop.orders=x.y"], &names, false).unwrap(), ["x.y", "shop.system.buckets.ts"]);
-        let wrong = check(&["shop.order=shop.then"], &names, false).unwrap_err();
+        assert_eq!(check(&["shop.orders=x.y"], &names, Target::Other).unwrap(), ["x.y", "shop.system.buckets.ts"]);
+        let wrong = check(&["shop.order=shop.then"], &names, Target::Other).unwrap_err();
         assert!(wrong.why.contains("shop.order=shop.then"), "{wrong:?}");
         assert!(wrong.instead.contains("shop.orders"), "{wrong:?}");
-        assert!(check(&["crm.*=old.*"], &names, false).is_err());
+        assert!(check(&["crm.*=old.*"], &names, Target::Other).is_err());
         // The second is never asked for.
-        assert!(check(&["shop.*=x.*", "shop.orders=y.z"], &names, false).is_err());
+        assert!(check(&["shop.*=x.*", "shop.orders=y.z"], &names, Target::Other).is_err());
     }
 
     #[test]
     fn a_time_series_goes_by_its_own_name() {
         let names = ["shop.system.buckets.ts", "shop.ts2"];
-        assert_eq!(check(&["shop.ts=old.ts_then"], &names, false).unwrap()[0], "old.system.buckets.ts_then");
-        assert_eq!(check(&["shop.*=old.*"], &names, true).unwrap(), ["old.system.buckets.ts", "old.ts2"]);
-        assert!(check(&["shop.t=x.y"], &names, false).unwrap_err().instead.contains("shop.ts"));
+        assert_eq!(check(&["shop.ts=old.ts_then"], &names, Target::Other).unwrap()[0], "old.system.buckets.ts_then");
+        assert_eq!(check(&["shop.*=old.*"], &names, Target::Source).unwrap(), ["old.system.buckets.ts", "old.ts2"]);
+        assert!(check(&["shop.t=x.y"], &names, Target::Other).unwrap_err().instead.contains("shop.ts"));
     }
 
     #[test]
     fn the_servers_own_names_are_refused() {
-        assert!(check(&["admin.*=old.*"], &["admin.system.users"], false).is_err());
-        assert!(check(&[], &["admin.system.users"], false).is_ok(), "asked for by name, it is restored as what it is");
-        assert_eq!(check(&["shop.*=old.*"], &["shop.system.views"], true).unwrap(), ["old.system.views"]);
+        assert!(check(&["admin.*=old.*"], &["admin.system.users"], Target::Other).is_err());
+        assert!(
+            check(&[], &["admin.system.users"], Target::Other).is_ok(),
+            "asked for by name, it is restored as what it is"
+        );
+        assert_eq!(check(&["shop.*=old.*"], &["shop.system.views"], Target::Source).unwrap(), ["old.system.views"]);
     }
 
     #[test]
     fn the_live_data_is_not_written_over_by_the_way() {
-        assert!(check(&[], &["shop.orders"], false).is_ok());
-        let wrong = check(&["shop.orders=shop.then"], &["shop.items", "shop.orders"], true).unwrap_err();
+        assert!(check(&[], &["shop.orders"], Target::Other).is_ok());
+        let wrong = check(&["shop.orders=shop.then"], &["shop.items", "shop.orders"], Target::Source).unwrap_err();
         assert!(wrong.why.contains("shop.items") && wrong.instead.contains("--in-place"), "{wrong:?}");
+        let wrong = check(&[], &["shop.items"], Target::MaybeSource).unwrap_err();
+        assert!(wrong.why.contains("may be the source"), "{wrong:?}");
     }
 }

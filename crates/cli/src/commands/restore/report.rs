@@ -6,9 +6,10 @@ use backstay_engine::{NamespacePlan, Plan, Proof, ProofScope, Refusal, RestoreRe
 use serde::Serialize;
 
 use crate::args::{OnConflict, RestoreArgs};
-use crate::commands::{Context, refused};
+use crate::commands::Context;
 use crate::failure::Failure;
 use crate::output::{Align, count, duration, plain, table};
+use crate::refused;
 use crate::time::{rfc3339, show};
 
 #[derive(Serialize)]

@@ -9,7 +9,7 @@
 //! The server finds more than was asked for (a member of an array with the array itself; by a walk, values of different
 //! claims). Whose is what the keys of the records tell, and with a collation the server, asked about the keys alone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use async_trait::async_trait;
 use backstay_source::{Claim, Holders, Holding, RecordBatch, Result};
@@ -45,6 +45,13 @@ struct Question {
     rule: usize,
     /// The places of the claims.
     claims: Vec<usize>,
+}
+
+/// A record that was found, with its keys in an index.
+struct Keyed<'a> {
+    id: &'a [u8],
+    image: &'a [u8],
+    values: Vec<Vec<u8>>,
 }
 
 /// Who is asked, about what.
@@ -101,24 +108,34 @@ impl About<'_> {
     async fn sort_out(&self, question: &Question, found: &RecordBatch) -> Result<Holders> {
         let mut holders = Holders::default();
         let Some(unique) = self.trial.unique(question.rule) else { return Ok(holders) };
-        let collated = unique.is_collated(self.trial.collated);
+        let keyed: Vec<Keyed<'_>> = found
+            .iter()
+            .filter_map(|(id, image)| match keys(&unique.paths, unique.sparse, image) {
+                Keys::Told(values) => Some(Keyed { id, image, values }),
+                Keys::Untold | Keys::Parallel => None,
+            })
+            .collect();
+        // By other rules than byte by byte the server says what is equal: of all claims once, then of the few by each key.
+        let alike = match unique.is_collated(self.trial.collated) {
+            true => {
+                let values: Vec<&[u8]> = keyed.iter().flat_map(|found| &found.values).map(Vec::as_slice).collect();
+                Some(self.trial.alike(unique, &values, self.claims, &question.claims).await?)
+            }
+            false => None,
+        };
         let mut by_value: HashMap<&[u8], Vec<usize>> = HashMap::new();
         for place in &question.claims {
             if let Some(claim) = self.claims.get(*place) {
                 by_value.entry(&claim.value).or_default().push(*place);
             }
         }
-        for (id, image) in found.iter() {
-            let Keys::Told(values) = keys(&unique.paths, unique.sparse, image) else { continue };
-            let others = question.claims.iter().copied();
-            let others = others.filter(|place| self.claims.get(*place).is_some_and(|claim| claim.id != id));
-            let others: Vec<usize> = if collated { others.collect() } else { Vec::new() };
+        for Keyed { id, image, values } in keyed {
             let mut places: Vec<usize> = Vec::new();
             for value in &values {
-                match collated {
-                    false => places.extend(by_value.get(value.as_slice()).into_iter().flatten()),
-                    true if others.is_empty() => {}
-                    true => places.extend(self.trial.equal(unique, value, self.claims, &others).await?),
+                match &alike {
+                    None => places.extend(by_value.get(value.as_slice()).into_iter().flatten()),
+                    Some(alike) if alike.is_empty() => {}
+                    Some(alike) => places.extend(self.trial.equal(unique, value, self.claims, alike).await?),
                 }
             }
             places.retain(|place| self.claims.get(*place).is_some_and(|claim| claim.id != id));
@@ -195,21 +212,13 @@ impl CollectionTrial {
 
     /// The same without an index. A record that has a field of one value and a field of another is found as well.
     fn by_walk(&self, unique: &Unique, values: &[&[u8]]) -> Result<Option<RawDocumentBuf>> {
-        let mut lists: Vec<HashSet<Value>> = unique.paths.iter().map(|_| HashSet::new()).collect();
-        let mut asked = false;
-        for fields in values.iter().filter_map(|value| fields(unique, value)) {
-            // In a list, a regular expression is one to be matched.
-            if fields.iter().any(|(_, (part, _))| *part == kind::REGEX) {
-                continue;
-            }
-            asked = true;
-            for (list, (_, value)) in lists.iter_mut().zip(fields) {
-                list.insert(value);
-            }
-        }
-        if !asked {
+        // In a list, a regular expression is one to be matched.
+        let is_listed = |value: &&[u8]| fields(unique, value).is_some_and(|fields| !has_pattern(&fields));
+        let values: Vec<&[u8]> = values.iter().copied().filter(is_listed).collect();
+        if values.is_empty() {
             return Ok(None);
         }
+        let lists = lists(unique, &values);
         let command = Command::new(&self.find(unique))?.document("filter", |out| {
             let and = put_partial(out, unique)?;
             let all = raw::open(out);
@@ -237,6 +246,33 @@ impl CollectionTrial {
         head
     }
 
+    /// The places of those claims, of `places`, whose value may be equal to one of `keys` by the index's collation.
+    async fn alike(&self, unique: &Unique, keys: &[&[u8]], claims: &[Claim], places: &[usize]) -> Result<Vec<usize>> {
+        let has_pattern = |key: &&[u8]| fields(unique, key).is_some_and(|fields| has_pattern(&fields));
+        if keys.iter().any(has_pattern) {
+            return Ok(places.to_vec());
+        }
+        let mut alike = BTreeSet::new();
+        let mut rest = keys;
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let count = rest.iter().take_while(|key| {
+                bytes += key.len();
+                bytes <= BY_INDEX.1
+            });
+            let (some, later) = rest.split_at_checked(count.count().max(1)).unwrap_or((rest, &[]));
+            rest = later;
+            let mut condition = Document::new();
+            for (number, list) in lists(unique, some).iter().enumerate() {
+                let values: Vec<Bson> =
+                    list.iter().map(|(part, value)| value_of(*part, value)).collect::<Result<_>>()?;
+                condition.insert(format!("f{number}"), doc! { "$in": values });
+            }
+            alike.extend(self.claims_meeting(unique, &condition, claims, places).await?);
+        }
+        Ok(alike.into_iter().collect())
+    }
+
     /// The places of those claims, of `places`, whose value is equal to `key` by the index's collation.
     async fn equal(&self, unique: &Unique, key: &[u8], claims: &[Claim], places: &[usize]) -> Result<Vec<usize>> {
         let Some(parts) = fields(unique, key) else { return Ok(Vec::new()) };
@@ -245,7 +281,17 @@ impl CollectionTrial {
             let value = doc! { "$literal": value_of(*part, value)? };
             equal.push(Bson::from(doc! { "$eq": [format!("$f{number}"), value] }));
         }
-        let condition = doc! { "$expr": { "$and": equal } };
+        self.claims_meeting(unique, &doc! { "$expr": { "$and": equal } }, claims, places).await
+    }
+
+    /// The places of those claims, of `places`, whose fields, as `f0`, `f1` and so on, meet a condition.
+    async fn claims_meeting(
+        &self,
+        unique: &Unique,
+        condition: &Document,
+        claims: &[Claim],
+        places: &[usize],
+    ) -> Result<Vec<usize>> {
         let mut images = Vec::with_capacity(places.len());
         for place in places {
             let fields = claims.get(*place).and_then(|claim| fields(unique, &claim.value));
@@ -260,7 +306,7 @@ impl CollectionTrial {
             images.push(image);
         }
         let images: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
-        let found = self.meeting(&images, &condition, Some(unique)).await?;
+        let found = self.meeting(&images, condition, Some(unique)).await?;
         Ok(found.iter().filter_map(|found| usize::try_from(found.get_i64("_id").ok()?).ok()).collect())
     }
 }
@@ -306,6 +352,22 @@ fn fields(unique: &Unique, key: &[u8]) -> Option<Vec<(Vec<u8>, Value)>> {
         fields.push((path.join(&b'.'), value));
     }
     (fields.len() == unique.paths.len()).then_some(fields)
+}
+
+/// For each field of an index the values that keys have in it.
+fn lists(unique: &Unique, keys: &[&[u8]]) -> Vec<HashSet<Value>> {
+    let mut lists: Vec<HashSet<Value>> = unique.paths.iter().map(|_| HashSet::new()).collect();
+    for fields in keys.iter().filter_map(|key| fields(unique, key)) {
+        for (list, (_, value)) in lists.iter_mut().zip(fields) {
+            list.insert(value);
+        }
+    }
+    lists
+}
+
+/// True when one of the values is a regular expression.
+fn has_pattern(fields: &[(Vec<u8>, Value)]) -> bool {
+    fields.iter().any(|(_, (part, _))| *part == kind::REGEX)
 }
 
 fn value_of(part: u8, value: &[u8]) -> Result<Bson> {

@@ -1,6 +1,6 @@
 //! What would be refused, and what can be done about it, for people.
 
-use backstay_engine::Refusal;
+use backstay_engine::{Refusal, RefusalKind};
 
 use crate::output::plain;
 
@@ -26,12 +26,23 @@ pub fn way_out(refusals: &[Refusal], skips: bool, elsewhere: bool) -> Option<Str
     if !refusals.iter().any(|refusal| refusal.stops(skips)) {
         return None;
     }
-    let mut ways = vec!["take the rule away"];
+    let is_removable = refusals.iter().any(|refusal| refusal.blocks && !refusal.removal.is_empty());
+    let removal = is_removable.then(|| "take the rule away".to_owned());
+    Some(format!("as it is nothing would be written: {}", ways_out(refusals, elsewhere, removal)))
+}
+
+/// What can be done about what blocks; `elsewhere` when it could go to another place, `removal` says how the rules go.
+pub fn ways_out(refusals: &[Refusal], elsewhere: bool, removal: Option<String>) -> String {
+    let mut ways = Vec::new();
     if elsewhere {
-        ways.push("restore beside it (--into, --rename)");
+        ways.push("restore it under another name, with --into and --rename".to_owned());
     }
-    if !refusals.iter().any(|refusal| refusal.stops(true)) {
-        ways.push("leave such records out (--on-conflict skip)");
+    if refusals.iter().any(|refusal| refusal.kind == RefusalKind::Occupied) {
+        ways.push("drop or rename what stands there".to_owned());
     }
-    Some(format!("as it is nothing would be written: {}", ways.join(", or ")))
+    if refusals.iter().all(|refusal| !refusal.stops(true)) {
+        ways.push("leave such records out with --on-conflict skip".to_owned());
+    }
+    ways.extend(removal);
+    ways.join(", or ")
 }
