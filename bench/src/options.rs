@@ -38,7 +38,7 @@ pub enum Measure {
     Updates,
     /// Catch-up of `capture` ÷ bare scan of the oplog, in entries per second
     Capture,
-    /// Beside 10,000 updates a second: how far `capture` is behind, and what the writers notice of it and of `backup`
+    /// Beside 10,000 updates a second, or 2,000: how far `capture` is behind, and what the writers notice of it and of `backup`
     Beside,
     /// Peak memory of any command
     Memory,

@@ -174,5 +174,7 @@ impl Report {
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    let middle = sorted.len() / 2;
+    let [below, above] = [sorted.len().saturating_sub(1) / 2, middle].map(|place| sorted.get(place).copied());
+    below.zip(above).map_or(f64::NAN, |(below, above)| f64::midpoint(below, above))
 }

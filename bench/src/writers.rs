@@ -1,12 +1,13 @@
 //! Writers of the source's own: updates at a fixed rate, whatever the server does, and how long each command took.
 //!
 //! ```text
-//!   schedule   |----|----|----|----|----      a command of 50 updates every 5 ms
+//!   schedule   |----|----|----|----|----      a command every 5 ms, of 50 updates or of fewer
 //!   latency    from when a command was due to its answer: one that waits for others counts its waiting
 //! ```
 //!
 //! Commands have the server's default write concern, as a person's have.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,12 +18,13 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::bare::{self, COLLECTION, DATABASE};
 
-/// Updates in a second.
-pub const RATE: u64 = 10_000;
+/// As many updates in a second as a server on two cores bears.
+pub const MANY: u64 = 10_000;
+/// So many that it has half of its time left.
+pub const SOME: u64 = 2_000;
 /// So many commands wait for an answer only when the server falls behind for good: some ten seconds.
 const TOO_MANY: usize = 2000;
-/// Updates in one command.
-const STATEMENTS: u64 = 50;
+const COMMANDS_PER_SECOND: u64 = 200;
 
 /// A command that was answered.
 #[derive(Clone, Copy, Debug)]
@@ -42,12 +44,13 @@ pub struct Writers {
 }
 
 impl Writers {
-    /// Starts to update the orders below `documents`; `lane` makes the updates other ones.
-    pub fn start(client: &Client, seed: u64, documents: u64, lane: u64) -> Writers {
+    /// Starts to update the orders below `documents`, `rate` of them a second; `lane` makes the updates other ones.
+    pub fn start(client: &Client, seed: u64, documents: u64, rate: u64, lane: u64) -> Writers {
         let (stop, mut stopped) = oneshot::channel();
         let client = client.clone();
         let task = tokio::spawn(async move {
-            let every = Duration::from_micros(1_000_000 * STATEMENTS / RATE);
+            let every = Duration::from_micros(1_000_000 / COMMANDS_PER_SECOND);
+            let statements = rate / COMMANDS_PER_SECOND;
             let mut due = tokio::time::interval(every);
             let mut commands = JoinSet::new();
             let mut answered = Vec::new();
@@ -56,11 +59,12 @@ impl Writers {
                     due = due.tick() => due.into_std(),
                     _ = &mut stopped => break,
                 };
-                commands.spawn(command(client.clone(), seed ^ lane << 40, documents, number * STATEMENTS, due));
+                let numbers = number * statements..(number + 1) * statements;
+                commands.spawn(command(client.clone(), seed ^ lane << 40, documents, numbers, due));
                 while let Some(done) = commands.try_join_next() {
                     answered.push(done??);
                 }
-                ensure!(commands.len() < TOO_MANY, "the server does not bear {RATE} updates a second here");
+                ensure!(commands.len() < TOO_MANY, "the server does not bear {rate} updates a second here");
             }
             while let Some(done) = commands.join_next().await {
                 answered.push(done??);
@@ -78,9 +82,8 @@ impl Writers {
     }
 }
 
-async fn command(client: Client, seed: u64, documents: u64, from: u64, due: Instant) -> Result<Answered> {
-    let statements: Vec<Bson> =
-        (from..from + STATEMENTS).map(|number| bare::statement(seed, documents, number)).collect();
+async fn command(client: Client, seed: u64, documents: u64, numbers: Range<u64>, due: Instant) -> Result<Answered> {
+    let statements: Vec<Bson> = numbers.map(|number| bare::statement(seed, documents, number)).collect();
     let command = doc! { "update": COLLECTION, "updates": statements, "ordered": false };
     let answer = client.database(DATABASE).run_command(command).await?;
     let at = Instant::now();

@@ -1,5 +1,7 @@
 //! Documents and record ids.
 
+use std::sync::LazyLock;
+
 use backstay_model::Interpreter as _;
 use backstay_mongodb::interpret::raw::{self, Element};
 use backstay_mongodb::interpret::tenants::{Origin, Rule, Rules};
@@ -7,8 +9,9 @@ use backstay_mongodb::interpret::{MongoInterpreter, decode_id, encode_id, extjso
 
 use crate::forge::Forge;
 
-/// An interpreter as it is configured: some databases, and a rule of each kind.
-pub(crate) fn interpreter() -> MongoInterpreter {
+/// An interpreter as it is configured: some databases, and a rule of each kind. Compiling its patterns takes longer than most
+/// of what it is asked.
+pub(crate) static INTERPRETER: LazyLock<MongoInterpreter> = LazyLock::new(|| {
     let rule = |ns: &str, origin| Rule { ns: ns.to_owned(), origin };
     let rules = [
         rule("shop.*", Origin::Field("tenant".to_owned())),
@@ -18,7 +21,7 @@ pub(crate) fn interpreter() -> MongoInterpreter {
     ];
     let include = scope::Include::compile(["shop.*", "t_*.*", "admin.system.users"]).expect("sound patterns");
     MongoInterpreter::new(include, Rules::compile(rules).expect("sound rules"))
-}
+});
 
 /// A document: walked at all levels, and shown.
 pub(crate) fn walk(bytes: &[u8]) {
@@ -45,9 +48,8 @@ pub(crate) fn walk(bytes: &[u8]) {
         raw::close(&mut copy, start).expect("it is small");
         assert!(!whole || copy == document);
     }
-    let interpreter = interpreter();
     for ns in ["shop.orders", "t_a.b", "x.y"] {
-        assert!(interpreter.tenant(ns, &document, &mut String::new()).len() <= 1024);
+        assert!(INTERPRETER.tenant(ns, &document, &mut String::new()).len() <= 1024);
     }
 }
 
@@ -70,8 +72,7 @@ pub(crate) fn record_id(bytes: &[u8]) {
 }
 
 fn is_canonical(id: &[u8]) {
-    let interpreter = MongoInterpreter::default();
-    assert!(!interpreter.display_id(id).is_empty());
+    assert!(!INTERPRETER.display_id(id).is_empty());
     let Ok((kind, value)) = decode_id(id) else { return };
     let holder = holder(kind, &value);
     raw::validate(&holder).expect("a value of its kind");
@@ -93,7 +94,7 @@ fn holder(kind: u8, value: &[u8]) -> Vec<u8> {
 pub(crate) fn text(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(id) = extjson::parse_id(text) else { return };
-    let shown = MongoInterpreter::default().display_id(&id);
+    let shown = INTERPRETER.display_id(&id);
     let again = extjson::parse_id(&shown);
     assert_eq!(again.as_ref(), Ok(&id), "{shown}");
 }

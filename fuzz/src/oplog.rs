@@ -6,7 +6,7 @@ use backstay_mongodb::interpret::raw::{self, kind};
 use backstay_mongodb::interpret::{decode_id, encode_id, id_of, oplog};
 
 use crate::forge::Forge;
-use crate::ids::interpreter;
+use crate::ids::INTERPRETER;
 
 /// One entry.
 pub(crate) fn entry(bytes: &[u8]) {
@@ -29,7 +29,7 @@ pub(crate) fn event(bytes: &[u8]) {
 
 /// What an entry of either family changes.
 fn read(entry: &[u8]) {
-    let interpreter = interpreter();
+    let interpreter = &*INTERPRETER;
     // Whatever it says, nobody panics of it.
     let _ = interpreter.break_at(entry);
     let visible = Tick::new(9, 9);

@@ -26,13 +26,20 @@ pub fn way_out(refusals: &[Refusal], skips: bool, elsewhere: bool) -> Option<Str
     if !refusals.iter().any(|refusal| refusal.stops(skips)) {
         return None;
     }
-    let is_removable = refusals.iter().any(|refusal| refusal.blocks && !refusal.removal.is_empty());
-    let removal = is_removable.then(|| "take the rule away".to_owned());
-    Some(format!("as it is nothing would be written: {}", ways_out(refusals, elsewhere, removal)))
+    let removal = removals(refusals).next().map(|_| "take the rule away".to_owned());
+    let ways = ways_out(refusals, elsewhere, removal).map(|ways| format!(": {ways}")).unwrap_or_default();
+    Some(format!("as it is nothing would be written{ways}"))
 }
 
-/// What can be done about what blocks; `elsewhere` when it could go to another place, `removal` says how the rules go.
-pub fn ways_out(refusals: &[Refusal], elsewhere: bool, removal: Option<String>) -> String {
+/// How the rules are taken away that refuse; where something else stands there is none.
+pub fn removals(refusals: &[Refusal]) -> impl Iterator<Item = &str> {
+    let rules = refusals.iter().filter(|refusal| refusal.blocks && refusal.kind != RefusalKind::Occupied);
+    rules.map(|refusal| refusal.removal.as_str()).filter(|removal| !removal.is_empty())
+}
+
+/// What can be done about what blocks, if anything; `elsewhere` when it could go to another place, `removal` says how the
+/// rules go.
+pub fn ways_out(refusals: &[Refusal], elsewhere: bool, removal: Option<String>) -> Option<String> {
     let mut ways = Vec::new();
     if elsewhere {
         ways.push("restore it under another name, with --into and --rename".to_owned());
@@ -44,5 +51,5 @@ pub fn ways_out(refusals: &[Refusal], elsewhere: bool, removal: Option<String>) 
         ways.push("leave such records out with --on-conflict skip".to_owned());
     }
     ways.extend(removal);
-    ways.join(", or ")
+    (!ways.is_empty()).then(|| ways.join(", or "))
 }

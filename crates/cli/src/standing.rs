@@ -10,7 +10,7 @@ pub enum Standing {
     Other,
     /// It is the source.
     Source,
-    /// It may be: it goes by the source's name, and does not show which one it is. The error says so, and the way out.
+    /// It may be: with these credentials it does not show which one it is. The error says so, and the way out.
     Unknown(Error),
 }
 

@@ -237,7 +237,7 @@ impl Governor {
 
     /// Asks how long writes take, when it is time to.
     async fn look(&self) {
-        if !self.is_wanted() || self.rests() || !self.writes.is_due_after(LOOK_MS) {
+        if !self.is_wanted() || self.rests() || !self.writes.takes_turn_after(LOOK_MS) {
             return;
         }
         let mean = match self.writes.since_last().await {

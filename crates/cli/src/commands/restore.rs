@@ -124,7 +124,7 @@ pub async fn moment(vault: &Vault, time: &TimeSpec, context: &Context) -> Result
 struct Place {
     vault: Vault,
     in_place: bool,
-    /// True when what is written is the source, in place or not, or may be it.
+    /// Whether what is written is the source, in place or not.
     standing: Standing,
     /// The source, in place: it is captured by what the configuration says.
     source: Option<MongoDeployment>,

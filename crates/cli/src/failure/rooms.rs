@@ -17,7 +17,7 @@ use backstay_model::Tick;
 
 use super::{Exit, Failure};
 use crate::config::redact;
-use crate::refused::ways_out;
+use crate::refused::{removals, ways_out};
 use crate::time::rfc3339;
 
 impl From<backstay_engine::Error> for Failure {
@@ -71,12 +71,11 @@ impl From<backstay_engine::Error> for Failure {
 
 /// What can be done about refusals.
 fn refused(refusals: &[Refusal], elsewhere: bool) -> String {
-    let mut removals: Vec<&str> =
-        refusals.iter().filter(|found| found.blocks).map(|found| found.removal.as_str()).collect();
-    removals.retain(|removal| !removal.is_empty());
+    let mut removals: Vec<&str> = removals(refusals).collect();
     removals.dedup();
     let removal = (!removals.is_empty()).then(|| format!("take away first what refuses it ({})", removals.join("; ")));
-    format!("--preview names records; then {}", ways_out(refusals, elsewhere, removal))
+    let ways = ways_out(refusals, elsewhere, removal).map(|ways| format!("; then {ways}")).unwrap_or_default();
+    format!("--preview names records{ways}")
 }
 
 impl From<backstay_archive::Error> for Failure {

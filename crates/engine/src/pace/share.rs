@@ -12,10 +12,8 @@
 
 use std::time::Duration;
 
-/// The least share.
+/// The least share: what slows writes down may be the source's own doing, and the scan must end some day.
 const LEAST: f64 = 0.05;
-/// The least share for a rise over quiet alone: it may be the source's own doing, and the scan must end some day.
-const LEAST_BY_RISE: f64 = 0.15;
 /// The share that a scan begins with where others write.
 const SLOW_START: f64 = 0.1;
 /// How much the share grows at each look that finds nothing wrong.
@@ -75,10 +73,8 @@ impl Share {
             self.needs_quiet() && self.busy.zip(self.quiet).is_some_and(|(busy, quiet)| busy > quiet * RISE);
         self.fraction = if is_above(self.ceiling) {
             LEAST
-        } else if is_above(self.target) {
+        } else if is_above(self.target) || has_risen {
             (self.fraction * DECAY).max(LEAST)
-        } else if has_risen {
-            (self.fraction * DECAY).max(LEAST_BY_RISE).min(self.fraction)
         } else {
             (self.fraction + GROWTH).min(1.0)
         };
@@ -110,7 +106,7 @@ mod tests {
         share.start(ms(10));
         assert!(after(&mut share, 1, ms(10)) < 0.2, "it begins slowly");
         assert!(after(&mut share, 60, ms(11)) >= 1.0, "a little longer is nothing");
-        assert_eq!(after(&mut share, 60, ms(30)), LEAST_BY_RISE);
+        assert_eq!(after(&mut share, 60, ms(30)), LEAST);
         (0..20).for_each(|_| share.rested(ms(30)));
         assert!(after(&mut share, 60, ms(30)) >= 1.0, "it is not the scan that makes them slow");
         assert_eq!(after(&mut share, 60, ms(60)), LEAST, "the target is a bound for all that");

@@ -30,7 +30,7 @@ pub(super) struct Readings {
 /// Times are those of [`World::elapsed_ms`].
 #[derive(Default)]
 struct State {
-    /// When the source was last asked, or somebody was about to, if ever.
+    /// When the source was last asked what came of the writes since a reading, or somebody took his turn to, if ever.
     asked_ms: Option<u64>,
     /// The reading that the next one is compared with, and when it was taken.
     last: Option<(u64, WriteLatency)>,
@@ -46,14 +46,14 @@ impl Readings {
         self.state().last.is_none()
     }
 
-    /// True when the source was asked before, but not in the last `ms` milliseconds.
+    /// True when the source was asked so before, but not in the last `ms` milliseconds.
     pub(super) fn are_older_than(&self, ms: u64) -> bool {
         let now = self.world.elapsed_ms();
         self.state().asked_ms.is_some_and(|asked| now.saturating_sub(asked) > ms)
     }
 
     /// True for the one who is to ask, `ms` milliseconds after it was last done.
-    pub(super) fn is_due_after(&self, ms: u64) -> bool {
+    pub(super) fn takes_turn_after(&self, ms: u64) -> bool {
         let now = self.world.elapsed_ms();
         let mut state = self.state();
         let is_due = state.asked_ms.is_none_or(|asked| now.saturating_sub(asked) >= ms);

@@ -28,7 +28,7 @@ pub enum Target {
     Other,
     /// The source's.
     Source,
-    /// The source's, for all that can be seen.
+    /// Perhaps the source's: it does not show which one it is.
     MaybeSource,
 }
 
@@ -73,12 +73,12 @@ impl Renaming for Names {
         let is = match self.target {
             Target::Other => return Ok(()),
             Target::Source => "is the source itself",
-            Target::MaybeSource => "may be the source itself, whose name it has",
+            Target::MaybeSource => "may be the source itself: with these credentials it does not show which one it is",
         };
         match names.iter().find(|name| name.target == name.namespace) {
             None => Ok(()),
             Some(live) => Err(WrongNames {
-                why: format!("the target {is}: {} would be written over the live data", live.target),
+                why: format!("the target {is}; {} would be written over the live data", live.target),
                 instead: LIVE.to_owned(),
             }),
         }

@@ -34,6 +34,8 @@ use crate::target::keys::{Keys, components, keys};
 const BY_INDEX: (usize, usize) = (500, 1 << 20);
 /// The same where every question is a walk over all records.
 const BY_WALK: (usize, usize) = (200_000, 8 << 20);
+/// How many bytes of keys are compared with claims at a time, beside the claims themselves.
+const MOST_KEYS: usize = 1 << 20;
 /// What the server says of an index that it cannot use for a question.
 const BAD_HINT: [i32; 2] = [2, 291];
 
@@ -212,8 +214,7 @@ impl CollectionTrial {
 
     /// The same without an index. A record that has a field of one value and a field of another is found as well.
     fn by_walk(&self, unique: &Unique, values: &[&[u8]]) -> Result<Option<RawDocumentBuf>> {
-        // In a list, a regular expression is one to be matched.
-        let is_listed = |value: &&[u8]| fields(unique, value).is_some_and(|fields| !has_pattern(&fields));
+        let is_listed = |value: &&[u8]| fields(unique, value).is_some_and(|fields| can_be_listed(&fields));
         let values: Vec<&[u8]> = values.iter().copied().filter(is_listed).collect();
         if values.is_empty() {
             return Ok(None);
@@ -248,8 +249,8 @@ impl CollectionTrial {
 
     /// The places of those claims, of `places`, whose value may be equal to one of `keys` by the index's collation.
     async fn alike(&self, unique: &Unique, keys: &[&[u8]], claims: &[Claim], places: &[usize]) -> Result<Vec<usize>> {
-        let has_pattern = |key: &&[u8]| fields(unique, key).is_some_and(|fields| has_pattern(&fields));
-        if keys.iter().any(has_pattern) {
+        // One that cannot be asked for in a list may be equal to any of them.
+        if !keys.iter().all(|key| fields(unique, key).is_none_or(|fields| can_be_listed(&fields))) {
             return Ok(places.to_vec());
         }
         let mut alike = BTreeSet::new();
@@ -258,7 +259,7 @@ impl CollectionTrial {
             let mut bytes = 0;
             let count = rest.iter().take_while(|key| {
                 bytes += key.len();
-                bytes <= BY_INDEX.1
+                bytes <= MOST_KEYS
             });
             let (some, later) = rest.split_at_checked(count.count().max(1)).unwrap_or((rest, &[]));
             rest = later;
@@ -365,9 +366,17 @@ fn lists(unique: &Unique, keys: &[&[u8]]) -> Vec<HashSet<Value>> {
     lists
 }
 
-/// True when one of the values is a regular expression.
-fn has_pattern(fields: &[(Vec<u8>, Value)]) -> bool {
-    fields.iter().any(|(_, (part, _))| *part == kind::REGEX)
+/// True when all of the values can be members of `$in`: there a regular expression is one to be matched, and the server takes
+/// a document whose first field begins with `$` for an operator.
+fn can_be_listed(fields: &[(Vec<u8>, Value)]) -> bool {
+    fields.iter().all(|(_, (part, value))| match *part {
+        kind::REGEX => false,
+        kind::DOCUMENT => {
+            let first = raw::elements(value).ok().and_then(|mut elements| elements.next()?.ok());
+            first.is_none_or(|first| !first.name.starts_with(b"$"))
+        }
+        _ => true,
+    })
 }
 
 fn value_of(part: u8, value: &[u8]) -> Result<Bson> {
