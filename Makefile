@@ -44,7 +44,7 @@ soak: ## the simulations and property tests, for a long time
 	scripts/fetch-servers
 	BACKSTAY_SOAK=1 $(RUN_TESTS) $(SOAK_BUILD) --workspace
 
-fuzz: ## every decoder against bytes that a fuzzer makes up, on two cores for about an hour (FUZZ_RUNS=100000 for less)
+fuzz: ## every decoder against bytes that a fuzzer makes up, on two cores for hours (FUZZ_RUNS=100000 for less)
 	fuzz/run
 
 lint: ## format, clippy, licences, bans, and which crate may know which

@@ -58,8 +58,7 @@ pub(super) fn put_double(number: f64, out: &mut Vec<u8>) {
         return put_integer(integer, out);
     }
     let mut text = Scientific { bytes: [0; DOUBLE_DIGITS + 16], length: 0 };
-    // Exact: a double has no more significant digits than these.
-    let written = write!(text, "{:.*e}", DOUBLE_DIGITS - 1, number.abs());
+    let written = write!(text, "{:.*e}", most_digits(number) - 1, number.abs());
     let bytes = text.bytes.get(..text.length).unwrap_or_default();
     let parts = written.ok().and_then(|()| {
         let at = bytes.iter().position(|byte| *byte == b'e')?;
@@ -70,6 +69,30 @@ pub(super) fn put_double(number: f64, out: &mut Vec<u8>) {
         let digits = digits.iter().filter(|byte| byte.is_ascii_digit()).map(|byte| byte - b'0');
         put_digits(number < 0.0, exponent + 1, digits, out);
     }
+}
+
+/// At least as many as the significant digits of a double that is not 0, and few more: all of them are written, and a digit
+/// takes time.
+///
+/// It is `m × 2ᵉ`, `m` odd. With `e` below 0 that is `m × 5⁻ᵉ` shifted by as many decimal places.
+pub(super) fn most_digits(number: f64) -> usize {
+    // In hundred thousandths, rounded up.
+    const LOG_2: u64 = 30_103;
+    const LOG_5: u64 = 69_898;
+    let bits = number.to_bits();
+    let (fraction, exponent) = (bits & ((1 << 52) - 1), i64::try_from((bits >> 52) & 0x7FF).unwrap_or(0));
+    let (mantissa, exponent) = match exponent {
+        0 => (fraction, -1074),
+        _ => (fraction | (1 << 52), exponent - 1075),
+    };
+    let zeros = mantissa.trailing_zeros();
+    let length = u64::from(64 - mantissa.leading_zeros() - zeros);
+    let exponent = exponent + i64::from(zeros);
+    let digits = match exponent {
+        ..0 => length * LOG_2 + exponent.unsigned_abs() * LOG_5,
+        _ => (length + exponent.unsigned_abs()) * LOG_2,
+    };
+    usize::try_from(digits / 100_000 + 2).unwrap_or(DOUBLE_DIGITS).min(DOUBLE_DIGITS)
 }
 
 /// Room for a double in scientific notation.

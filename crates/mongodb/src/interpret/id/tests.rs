@@ -200,6 +200,23 @@ proptest! {
     }
 
     #[test]
+    fn no_digit_of_a_double_is_left_out(
+        number in prop_oneof![
+            any::<u64>().prop_map(f64::from_bits),
+            (any::<i32>(), 1..9i32).prop_map(|(number, places)| f64::from(number) / 10f64.powi(places)),
+            Just(f64::MAX), Just(f64::MIN_POSITIVE), Just(f64::from_bits(1)), Just(0.1),
+        ],
+    ) {
+        prop_assume!(number.is_finite() && number != 0.0);
+        let significant = |digits: usize| {
+            let text = format!("{:.*e}", digits - 1, number.abs());
+            let (digits, exponent) = text.split_once('e').unwrap();
+            (digits.trim_end_matches('0').to_owned(), exponent.to_owned())
+        };
+        prop_assert_eq!(significant(number::most_digits(number)), significant(767));
+    }
+
+    #[test]
     fn texts_compare_by_their_bytes(left in "[\0ab]{0,5}", right in "[\0ab]{0,5}") {
         prop_assert_eq!(encoded(left.as_str()).cmp(&encoded(right.as_str())), left.cmp(&right));
     }
