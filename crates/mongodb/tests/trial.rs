@@ -119,7 +119,9 @@ async fn who_has_a_value_by_a_collation_is_whom_the_server_means() -> Result<()>
         let mut expected = BTreeSet::new();
         for (place, record) in returning.iter().enumerate() {
             match people.insert_one(record).await {
-                Ok(_) => drop(people.delete_one(doc! { "_id": &record["_id"] }).await?),
+                Ok(_) => {
+                    people.delete_one(doc! { "_id": &record["_id"] }).await?;
+                }
                 Err(error) => {
                     assert!(error.to_string().contains("E11000"), "{error}");
                     expected.insert(place);
